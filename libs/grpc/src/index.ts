@@ -1,0 +1,11 @@
+/** gRPC as Capstan speaks it: handlers and clients that know refusals, deadlines and traces; pages and filters of lists. */
+export type { Call } from "./call.ts";
+export { type CallSettings, connectTo, type PromiseClient } from "./client.ts";
+export { type FilterFields, parseFilter } from "./filter.ts";
+export type { Filter } from "./filterAst.ts";
+export { filterToSql } from "./filterSql.ts";
+export { serverStream, unary } from "./handlers.ts";
+export { mask } from "./mask.ts";
+export { decodePageToken, encodePageToken, fitPage, pageSize } from "./paging.ts";
+export type { ServiceRegistration } from "./registration.ts";
+export { addressInUse, type GrpcServer, type ServeOptions, serve } from "./server.ts";

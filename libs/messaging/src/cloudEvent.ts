@@ -1,0 +1,88 @@
+/**
+ * A fact as a CloudEvent 1.0 in the binary mode of NATS: attributes as `ce-` headers, the data alone as body. The headers are
+ * written as text by hand: the client's own builder costs more CPU than everything else of a publish together (measured: 31 µs a
+ * fact with it and `js.publish`, 4 µs with this and our own reply inbox).
+ */
+import type { StoredFact } from "@capstan/postgres";
+import { headers, type MsgHdrs } from "@nats-io/transport-node";
+import type { ReceivedFact } from "./receivedFact.ts";
+
+/** `capstan.<context>.v1.<noun>.<event>` */
+export function eventType(fact: { readonly context: string; readonly noun: string; readonly event: string }): string {
+  return `capstan.${fact.context}.v1.${fact.noun}.${fact.event}`;
+}
+
+/** The headers of a fact, with the id by which JetStream drops a repetition. */
+export function encodeHeaders(fact: StoredFact): MsgHdrs {
+  const trace = fact.traceparent === null ? "" : clean(fact.traceparent);
+  const text =
+    `NATS/1.0\r\nce-specversion: 1.0\r\nce-id: ${fact.id}\r\nce-source: /capstan/${fact.context}\r\n` +
+    `ce-type: ${eventType(fact)}\r\nce-subject: ${fact.aggregateId}\r\nce-time: ${fact.time.toISOString()}\r\n` +
+    `ce-datacontenttype: application/json\r\nce-sequence: ${fact.sequence}\r\n` +
+    `ce-correlationid: ${clean(fact.correlationId)}\r\nce-causationid: ${clean(fact.causationId)}\r\n` +
+    `ce-tenant: ${fact.tenant}\r\nNats-Msg-Id: ${fact.id}\r\n` +
+    (trace === "" ? "\r\n" : `ce-traceparent: ${trace}\r\ntraceparent: ${trace}\r\n\r\n`);
+  return Object.assign(headers(), { encode: () => Buffer.from(text) });
+}
+
+const unprintable = /[^\x20-\x7e]/g;
+
+/** A line break would begin another header. */
+function clean(value: string): string {
+  return value.replace(unprintable, "?");
+}
+
+/** What a message tells of its place in a stream. */
+export interface Delivery {
+  readonly stream: string;
+  readonly streamSequence: number;
+  readonly deliveries: number;
+}
+
+/** Reads a fact from a message; throws on whatever is no fact of ours, which repeating will not change. */
+export function decodeFact(
+  message: { readonly headers?: MsgHdrs | undefined; readonly data: Uint8Array },
+  delivery: Delivery,
+): ReceivedFact {
+  return decodeParts(readHeaders(message.headers), Buffer.from(message.data), delivery);
+}
+
+/** As plain pairs; of a header that was given twice the first counts. */
+export function readHeaders(list: MsgHdrs | undefined): Map<string, string> {
+  const pairs = new Map<string, string>();
+  for (const [name, values] of list ?? []) pairs.set(name, values[0] ?? "");
+  return pairs;
+}
+
+export function decodeParts(pairs: ReadonlyMap<string, string>, data: Buffer, delivery: Delivery): ReceivedFact {
+  const required = (name: string): string => {
+    const value = pairs.get(name);
+    if (value === undefined || value === "") throw new Error(`header ${name} is missing`);
+    return value;
+  };
+  const type = required("ce-type");
+  const [capstan, context, version, noun, event, more] = type.split(".");
+  if (capstan !== "capstan" || version !== "v1" || !context || !noun || !event || more !== undefined) {
+    throw new Error(`ce-type ${JSON.stringify(type)} is none of ours`);
+  }
+  const sequence = Number(required("ce-sequence"));
+  if (!Number.isInteger(sequence) || sequence < 1) throw new Error("ce-sequence is not a positive whole number");
+  const time = new Date(required("ce-time"));
+  if (Number.isNaN(time.getTime())) throw new Error("ce-time is not a time");
+  return {
+    id: required("ce-id"),
+    tenant: required("ce-tenant"),
+    context,
+    noun,
+    event,
+    type,
+    aggregateId: required("ce-subject"),
+    sequence,
+    correlationId: pairs.get("ce-correlationid") ?? "",
+    causationId: pairs.get("ce-causationid") ?? "",
+    traceparent: pairs.get("ce-traceparent") ?? null,
+    time,
+    data: JSON.parse(data.toString()),
+    ...delivery,
+  };
+}

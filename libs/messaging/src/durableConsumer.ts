@@ -1,0 +1,73 @@
+/** The durable consumer of a stream: shared by all replicas of a service, explicit acks, no limit of deliveries. */
+import type { Log } from "@capstan/postgres";
+import {
+  AckPolicy,
+  type Consumer,
+  type ConsumerConfig,
+  type ConsumerInfo,
+  DeliverPolicy,
+  JetStreamApiCodes,
+  type JetStreamManager,
+  jetstream,
+  jetstreamManager,
+  ReplayPolicy,
+} from "@nats-io/jetstream";
+import { type NatsConnection, nanos } from "@nats-io/transport-node";
+import { isApiError, refuseDifferences } from "./stream.ts";
+import { streamName } from "./subject.ts";
+
+export interface DurableOptions {
+  readonly nc: NatsConnection;
+  readonly context: string;
+  readonly durable: string;
+  /** Subjects of any contexts; those of this one are taken. None of it: everything. */
+  readonly filterSubjects: readonly string[];
+  readonly ackWaitMs: number;
+  readonly log: Log;
+}
+
+/**
+ * Makes the consumer if it is missing, which then begins with all that the stream holds. One with other settings is refused, field
+ * by field. Throws while the stream is missing; its owner makes that.
+ */
+export async function openDurable(options: DurableOptions): Promise<Consumer> {
+  const manager = await jetstreamManager(options.nc, { checkAPI: false });
+  const stream = streamName(options.context);
+  const wanted = wantedConfig(options);
+  const { state } = await manager.streams.info(stream);
+  const found = await findConsumer(manager, stream, options.durable);
+  // Before 2.12 a consumer does not notice that the stream lost its tail with a power cut, and skips what takes the same numbers.
+  const isAhead = found !== null && found.delivered.stream_seq > state.last_seq;
+  if (isAhead) await manager.consumers.delete(stream, options.durable);
+  const start = isAhead
+    ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: state.last_seq + 1 }
+    : { deliver_policy: DeliverPolicy.All };
+  const isNew = found === null || isAhead;
+  const info = isNew ? await manager.consumers.add(stream, { ...wanted, ...start }) : found;
+  refuseDifferences(`consumer ${options.durable} of ${stream}`, wanted, info.config);
+  if (isNew) options.log.info({ stream, durable: options.durable, isAhead }, "consumer was created");
+  return jetstream(options.nc).consumers.getConsumerFromInfo(info);
+}
+
+function wantedConfig({ context, durable, filterSubjects, ackWaitMs }: DurableOptions) {
+  const filters = filterSubjects.filter((subject) => subject.split(".")[3] === context);
+  return {
+    durable_name: durable,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(ackWaitMs),
+    max_ack_pending: 2_000,
+    max_deliver: -1,
+    replay_policy: ReplayPolicy.Instant,
+    ...(filters.length === 1 && filters[0] !== undefined ? { filter_subject: filters[0] } : {}),
+    ...(filters.length > 1 ? { filter_subjects: filters } : {}), // needs nats-server 2.10
+  } satisfies Partial<ConsumerConfig>;
+}
+
+async function findConsumer(manager: JetStreamManager, stream: string, durable: string): Promise<ConsumerInfo | null> {
+  try {
+    return await manager.consumers.info(stream, durable);
+  } catch (error) {
+    if (isApiError(error, JetStreamApiCodes.ConsumerNotFound)) return null;
+    throw error;
+  }
+}

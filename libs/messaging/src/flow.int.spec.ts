@@ -1,0 +1,323 @@
+/** Facts on their whole way, from the log of one schema over a real nats-server to a consumer, while that is broken on purpose. */
+import { DomainError, invalid } from "@capstan/errors";
+import { appendFacts, openPool, type Pool, type Relay, startRelay, uuidv7 } from "@capstan/postgres";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { headers, type NatsConnection } from "@nats-io/transport-node";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../../test/support/database.ts";
+import { eventually } from "../../../test/support/eventually.ts";
+import { exampleFact, exampleFacts } from "../../../test/support/facts.ts";
+import { createTestLoops } from "../../../test/support/loops.ts";
+import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
+import { connectNats } from "./connection.ts";
+import { type ConsumeOptions, consumeFacts, type FactConsumer } from "./consumer.ts";
+import { insertDeadLetter, listDeadLetters, replayDeadLetters } from "./deadLetter.ts";
+import { createPublisher } from "./publisher.ts";
+import type { ReceivedFact } from "./receivedFact.ts";
+
+let nats: TestNats;
+let database: TestDatabase;
+let pool: Pool;
+let nc: NatsConnection;
+let loops: ReturnType<typeof createTestLoops>;
+let relay: Relay;
+let consumers: FactConsumer[];
+let log: ReturnType<typeof createTestLog>;
+
+beforeEach(async () => {
+  log = createTestLog();
+  [nats, database] = await Promise.all([startTestNats(), createMigratedDatabase("job")]);
+  pool = openPool({ url: database.url, schema: "job", log, max: 8 });
+  nc = await connectNats({ url: nats.url, name: "test", log });
+  loops = createTestLoops();
+  relay = startRelay({
+    pool,
+    context: "job",
+    publish: createPublisher({ nc, context: "job", db: pool, log }),
+    log,
+    app: loops,
+  });
+  consumers = [];
+});
+
+afterEach(async () => {
+  await Promise.all(consumers.map((consumer) => consumer.stop()));
+  await loops.stop();
+  await nc.close();
+  await pool.end();
+  await Promise.all([database.drop(), nats.release()]);
+});
+
+async function publish(...facts: Parameters<typeof appendFacts>[1]): Promise<void> {
+  await appendFacts(pool, facts);
+  relay.wake();
+}
+
+function consume(change: Partial<ConsumeOptions> = {}): { received: ReceivedFact[]; consumer: FactConsumer } {
+  const received: ReceivedFact[] = [];
+  const handle = async (facts: readonly ReceivedFact[]) => void received.push(...facts);
+  const consumer = consumeFacts({ nc, db: pool, contexts: ["job"], durable: "orchestrator", handle, log, ...change });
+  consumers.push(consumer);
+  return { received, consumer };
+}
+
+/** The sequences of one aggregate in the order they arrived, without repetitions. */
+function firstArrivals(facts: readonly ReceivedFact[], aggregateId: string): readonly number[] {
+  return [...new Set(facts.filter((fact) => fact.aggregateId === aggregateId).map((fact) => fact.sequence))];
+}
+
+const oneTo = (n: number) => Array.from({ length: n }, (_, at) => at + 1);
+
+async function ackPending(): Promise<number> {
+  return (await (await jetstreamManager(nc)).consumers.info("CAPSTAN_JOB", "orchestrator")).num_ack_pending;
+}
+
+test("a fact arrives as it was written, once, and is acked", async () => {
+  const { received, consumer } = consume();
+  const fact = exampleFact({ correlationId: uuidv7(), causationId: uuidv7(), traceparent: "00-a-b-01" });
+  await publish(fact);
+  await eventually(() => expect(received).toHaveLength(1));
+  const { isTerminal, ...same } = fact;
+  expect(received[0]).toMatchObject({
+    ...same,
+    context: "job",
+    stream: "CAPSTAN_JOB",
+    streamSequence: 1,
+    deliveries: 1,
+  });
+  expect(received[0]?.time).toBeInstanceOf(Date);
+  await eventually(async () => expect(await ackPending()).toBe(0));
+  expect(consumer.isHealthy()).toBe(true);
+});
+
+test("facts of one aggregate arrive in their order, many aggregates at a time, in batches", async () => {
+  const sizes: number[] = [];
+  const received: ReceivedFact[] = [];
+  const ids = Array.from({ length: 100 }, () => uuidv7());
+  await publish(...ids.flatMap((id) => exampleFacts(id, 10)));
+  consume({
+    handle: async (facts) => {
+      sizes.push(facts.length);
+      received.push(...facts);
+    },
+  });
+  await eventually(() => expect(received).toHaveLength(1_000));
+  for (const id of ids) expect(firstArrivals(received, id)).toEqual(oneTo(10));
+  expect(Math.max(...sizes)).toBeGreaterThan(10);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(256);
+});
+
+test("a consumer that begins later gets everything, and only what it filters for", async () => {
+  await publish(exampleFact(), exampleFact({ noun: "step", event: "succeeded" }));
+  const everything = consume();
+  const steps = consume({ durable: "steps", filterSubjects: ["capstan.v1.*.job.step.>"] });
+  await eventually(() => expect(everything.received).toHaveLength(2));
+  await eventually(() => expect(steps.received.map((fact) => fact.type)).toEqual(["capstan.job.v1.step.succeeded"]));
+});
+
+test("two replicas share the facts", async () => {
+  const replicas = [consume({ maxBatch: 5 }), consume({ maxBatch: 5 })];
+  await publish(...Array.from({ length: 200 }, () => exampleFact()));
+  await eventually(() => expect(replicas.flatMap(({ received }) => received)).toHaveLength(200));
+  expect(new Set(replicas.flatMap(({ received }) => received.map((fact) => fact.id))).size).toBe(200);
+});
+
+test("a poisoned fact becomes one dead letter, the others are handled, and it can be handled later", async () => {
+  const handled: string[] = [];
+  const facts = Array.from({ length: 20 }, () => exampleFact());
+  const poison = facts[7]?.id ?? "";
+  let isCured = false;
+  const handle = async (batch: readonly ReceivedFact[]) => {
+    if (!isCured && batch.some((fact) => fact.id === poison)) throw invalid([{ field: "spec", description: "is bad" }]);
+    handled.push(...batch.map((fact) => fact.id));
+  };
+  consume({ handle });
+  await publish(...facts);
+  await eventually(() => expect(handled).toHaveLength(19));
+  const [letter, ...more] = await eventually(async () => {
+    const letters = await listDeadLetters(pool, 10, null);
+    expect(letters).toHaveLength(1);
+    return letters;
+  });
+  expect(more).toEqual([]);
+  expect(letter).toMatchObject({
+    stream: "CAPSTAN_JOB",
+    streamSequence: 8,
+    error: "DomainError: spec: is bad",
+  });
+  await eventually(async () => expect(await ackPending()).toBe(0));
+
+  const ids = [letter?.id ?? ""];
+  expect(await replayDeadLetters(pool, ids, handle)).toEqual([]);
+  isCured = true;
+  expect(await replayDeadLetters(pool, ids, handle)).toEqual(ids);
+  expect(await replayDeadLetters(pool, ids, handle)).toEqual([]);
+  expect(handled.at(-1)).toBe(poison);
+  expect(await listDeadLetters(pool, 10, null)).toEqual([]);
+});
+
+test("dead letters are listed oldest first, page after page", async () => {
+  const message = {
+    durable: "pages",
+    stream: "CAPSTAN_JOB",
+    subject: "example",
+    headers: new Map(),
+    data: Buffer.of(),
+  };
+  for (const streamSequence of [1, 2, 3, 4, 5]) {
+    await insertDeadLetter(pool, { ...message, streamSequence, deliveries: 1 }, "why");
+  }
+  const first = await listDeadLetters(pool, 3, null);
+  const second = await listDeadLetters(pool, 3, first.at(-1)?.cursor ?? null);
+  expect([...first, ...second].map(({ streamSequence }) => streamSequence)).toEqual([1, 2, 3, 4, 5]);
+});
+
+test("a message that is no fact becomes a dead letter at once", async () => {
+  const { received } = consume();
+  await publish(exampleFact());
+  await eventually(() => expect(received).toHaveLength(1));
+  const list = headers();
+  list.set("ce-type", "com.example.other");
+  await jetstream(nc).publish("capstan.v1.default.job.job.submitted.x", "not json", { headers: list });
+  await publish(exampleFact());
+  await eventually(() => expect(received).toHaveLength(2));
+  expect(await listDeadLetters(pool, 10, null)).toMatchObject([{ error: expect.stringContaining("is none of ours") }]);
+});
+
+test("facts that fail for a while are handled in their order when that is over", async () => {
+  let failures = 3;
+  const received: ReceivedFact[] = [];
+  consume({
+    handle: async (facts) => {
+      if (failures-- > 0) throw new DomainError({ code: "UNAVAILABLE", reason: "DOWN", message: "down" });
+      received.push(...facts);
+    },
+  });
+  const id = uuidv7();
+  await publish(...exampleFacts(id, 50));
+  await eventually(() => expect(received).toHaveLength(50));
+  expect(firstArrivals(received, id)).toEqual(oneTo(50));
+  expect(log.lines.filter(({ message }) => message.startsWith("facts cannot be handled"))).toHaveLength(1);
+});
+
+test("work that takes longer than the ack wait is done once", async () => {
+  let calls = 0;
+  consume({
+    ackWaitMs: 500,
+    handle: async () => {
+      calls += 1;
+      const start = Date.now();
+      await eventually(() => expect(Date.now() - start).toBeGreaterThan(1_500));
+    },
+  });
+  await publish(exampleFact());
+  await eventually(() => expect(calls).toBe(1));
+  await eventually(async () => expect(await ackPending()).toBe(0));
+  expect(calls).toBe(1);
+});
+
+test("a fact that ended its process each time it was delivered is set aside, not tried once more", async () => {
+  const first = consume();
+  await eventually(() => expect(first.consumer.isHealthy()).toBe(true));
+  await first.consumer.stop();
+  await publish(exampleFact());
+  const raw = await jetstream(nc).consumers.get("CAPSTAN_JOB", "orchestrator");
+  for (let delivery = 1; delivery <= 10; delivery++) (await raw.next({ expires: 5_000 }))?.nak();
+  consume({ handle: () => expect.unreachable() });
+  const [letter] = await eventually(async () => {
+    const letters = await listDeadLetters(pool, 10, null);
+    expect(letters).toHaveLength(1);
+    return letters;
+  });
+  expect(letter).toMatchObject({ deliveries: 11, error: "Error: delivered 11 times" });
+});
+
+test("a consumer can be stopped while the server is away", async () => {
+  const { consumer } = consume();
+  await eventually(() => expect(consumer.isHealthy()).toBe(true));
+  await nats.kill();
+  await eventually(() => expect(consumer.isHealthy()).toBe(false));
+  await consumer.stop();
+});
+
+test("a consumer that is stopped gives back at once what it did not begin", async () => {
+  let release = () => {};
+  const first = consume({
+    maxBatch: 10,
+    handle: () =>
+      new Promise<void>((resolve) => {
+        release = resolve;
+      }),
+  });
+  await publish(...Array.from({ length: 30 }, () => exampleFact()));
+  await eventually(async () => expect(await ackPending()).toBe(30));
+  const stopped = first.consumer.stop();
+  release();
+  await stopped;
+  const second = consume();
+  await eventually(() => expect(second.received.length).toBeGreaterThanOrEqual(20), 5_000);
+});
+
+/** Publishes facts of one aggregate while something is done to the server, and checks that every one of them arrives. */
+async function everyFactArrives(breakIt: () => Promise<unknown>): Promise<readonly ReceivedFact[]> {
+  const { received } = consume();
+  const id = uuidv7();
+  await publish(...exampleFacts(id, 20));
+  await eventually(() => expect(received).toHaveLength(20));
+  await publish(...exampleFacts(id, 20, 21));
+  await breakIt();
+  await publish(...exampleFacts(id, 20, 41));
+  await eventually(() => expect(new Set(firstArrivals(received, id)).size).toBe(60), 30_000);
+  expect(firstArrivals(received, id)).toEqual(oneTo(60));
+  return received;
+}
+
+test("a consumer that is deleted under way is made anew", async () => {
+  await everyFactArrives(async () => (await jetstreamManager(nc)).consumers.delete("CAPSTAN_JOB", "orchestrator"));
+});
+
+test("a stream that is deleted under way is made anew, and filled again from Postgres", async () => {
+  await everyFactArrives(async () => (await jetstreamManager(nc)).streams.delete("CAPSTAN_JOB"));
+  expect(log.lines.map(({ message }) => message)).toContain("stream was rebuilt; facts are published again");
+  const { state } = await (await jetstreamManager(nc)).streams.info("CAPSTAN_JOB");
+  expect(state.messages).toBe(60);
+});
+
+test("a server that is killed and comes back is used again by itself", async () => {
+  await everyFactArrives(async () => {
+    await nats.kill();
+    await nats.restart();
+  });
+});
+
+test("a server that comes back with an empty store is filled again from Postgres", async () => {
+  await everyFactArrives(async () => {
+    await nats.wipe();
+    await nats.restart();
+  });
+  const { state } = await (await jetstreamManager(nc)).streams.info("CAPSTAN_JOB");
+  expect(state.messages).toBe(60);
+});
+
+test("facts written while the server is away are published when it is back", async () => {
+  const { received, consumer } = consume();
+  await publish(exampleFact());
+  await eventually(() => expect(received).toHaveLength(1));
+  await nats.kill();
+  await eventually(() => expect(log.lines.map(({ message }) => message)).toContain("nats connection was lost"));
+  await publish(exampleFact(), exampleFact());
+  await nats.restart();
+  await eventually(() => expect(new Set(received.map((fact) => fact.id)).size).toBe(3));
+  await eventually(() => expect(consumer.isHealthy()).toBe(true));
+});
+
+test("a database that is away does not lose what it acknowledged: facts come when it is back", async () => {
+  const { received } = consume();
+  await publish(exampleFact());
+  await eventually(() => expect(received).toHaveLength(1));
+  await pool.query(
+    "select pg_terminate_backend(pid) from pg_stat_activity where usename = current_user and datname = current_database() and pid <> pg_backend_pid()",
+  );
+  await eventually(() => publish(exampleFact()));
+  await eventually(() => expect(received.length).toBeGreaterThanOrEqual(2));
+});

@@ -1,0 +1,9 @@
+/** Facts on NATS JetStream: one stream per context, published as CloudEvents, consumed in batches, never lost. */
+export type { NatsConnection } from "@nats-io/transport-node";
+export { connectNats, type NatsOptions } from "./connection.ts";
+export { type ConsumeOptions, consumeFacts, type FactConsumer } from "./consumer.ts";
+export { type DeadLetter, listDeadLetters, replayDeadLetters } from "./deadLetter.ts";
+export { createPublisher, type Publish, type PublisherOptions } from "./publisher.ts";
+export type { ReceivedFact } from "./receivedFact.ts";
+export { ensureStream, type StreamTopology } from "./stream.ts";
+export { factSubject } from "./subject.ts";

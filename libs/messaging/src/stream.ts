@@ -1,0 +1,105 @@
+/**
+ * The stream of a context. It is a transport that can be built again from Postgres: bounded in age and size, and full means that
+ * publishing is refused, not that unread facts are dropped.
+ */
+import { DomainError } from "@capstan/errors";
+import type { Log } from "@capstan/postgres";
+import {
+  DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamInfo,
+} from "@nats-io/jetstream";
+import { type NatsConnection, nanos } from "@nats-io/transport-node";
+import { contextSubjects, streamName } from "./subject.ts";
+
+export interface StreamTopology {
+  readonly context: string;
+  /** 1 when absent; 3 on a cluster. */
+  readonly replicas?: number;
+  /** 1 GiB when absent. */
+  readonly maxBytes?: number;
+}
+
+const day = 24 * 3_600_000;
+
+/** How long a fact stays on its stream, in milliseconds. */
+export const streamMaxAgeMs = 7 * day;
+
+/** Only what nats-server 2.9 knows. */
+function wantedConfig({ context, replicas = 1, maxBytes = 1024 ** 3 }: StreamTopology) {
+  return {
+    name: streamName(context),
+    subjects: [contextSubjects(context)],
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    discard: DiscardPolicy.New,
+    max_msgs: -1,
+    max_msgs_per_subject: -1,
+    max_age: nanos(streamMaxAgeMs),
+    max_bytes: maxBytes,
+    max_msg_size: 512 * 1024,
+    duplicate_window: nanos(10 * 60_000),
+    deny_delete: true,
+    deny_purge: true,
+    allow_rollup_hdrs: false,
+    num_replicas: replicas,
+  } satisfies Partial<StreamConfig>;
+}
+
+/**
+ * Makes the stream if it is missing. One that exists is never changed: any difference from what we want is refused, field by field,
+ * because a stream that somebody set up otherwise may drop facts. `created` tells whether it is still the stream of before.
+ */
+export async function ensureStream(
+  nc: NatsConnection,
+  topology: StreamTopology,
+  log: Log,
+): Promise<{ created: Date; isNew: boolean; lastTime: Date | null }> {
+  const manager = await jetstreamManager(nc, { checkAPI: false });
+  const wanted = wantedConfig(topology);
+  const found = await findStream(manager, wanted.name);
+  const info = found ?? (await manager.streams.add({ ...wanted }));
+  refuseDifferences(wanted.name, wanted, info.config);
+  if (found === null) log.info({ stream: wanted.name }, "stream was created");
+  const lastTime = info.state.messages === 0 ? null : new Date(info.state.last_ts);
+  return { created: new Date(info.created), isNew: found === null, lastTime };
+}
+
+async function findStream(manager: JetStreamManager, name: string): Promise<StreamInfo | null> {
+  try {
+    return await manager.streams.info(name);
+  } catch (error) {
+    if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return null;
+    throw error;
+  }
+}
+
+export function isApiError(error: unknown, code: number): boolean {
+  return error instanceof JetStreamApiError && error.code === code;
+}
+
+/** Compares what we want with what the server has; used for consumers too. */
+export function refuseDifferences(name: string, wanted: object, found: object): void {
+  const theirs = new Map<string, unknown>(Object.entries(found));
+  const differences = Object.entries(wanted)
+    .map(([field, value]) => ({
+      field,
+      ours: JSON.stringify(value),
+      theirs: JSON.stringify(theirs.get(field) ?? null),
+    }))
+    .filter(({ ours, theirs: other }) => ours !== other);
+  if (differences.length === 0) return;
+  const list = differences.map(({ field, ours, theirs: other }) => `${field} is ${other}, must be ${ours}`);
+  throw new DomainError({
+    code: "FAILED_PRECONDITION",
+    reason: "TOPOLOGY_DIFFERS",
+    message: `${name} on the nats server is set up otherwise: ${list.join("; ")}`,
+    metadata: Object.fromEntries(differences.map(({ field, theirs: other }) => [field, other])),
+  });
+}

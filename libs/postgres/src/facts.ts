@@ -1,0 +1,183 @@
+/**
+ * The log of facts: what happened to the aggregates of a schema, and which of it is not yet published. A fact is written in the
+ * transaction of the change it tells of, or not at all.
+ */
+import type { Pool } from "pg";
+import type { Db } from "./db.ts";
+import { inTransaction } from "./transaction.ts";
+
+/** Something that happened to an aggregate, in the past tense, as it is written with the change it tells of. */
+export interface Fact {
+  /** UUID v7; it is the `Nats-Msg-Id` too, so that JetStream recognises a repetition. */
+  readonly id: string;
+  readonly tenant: string;
+  /** What it happened to, as in the subject: `job`, `step`, `execution`. */
+  readonly noun: string;
+  /** What happened, in the past tense: `submitted`, `succeeded`. */
+  readonly event: string;
+  readonly aggregateId: string;
+  /** Per aggregate, from 1, gap-free. */
+  readonly sequence: number;
+  /** The job this belongs to, or "". */
+  readonly correlationId: string;
+  /** Id of the fact or command that led here, or "". */
+  readonly causationId: string;
+  /** W3C trace context of who caused it; null when nobody traces. */
+  readonly traceparent: string | null;
+  /** The JSON mapping of the event's proto message. */
+  readonly data: object;
+  /** The last fact of its aggregate: the database refuses a second one. */
+  readonly isTerminal?: boolean;
+}
+
+/** A fact as the log holds it. */
+export interface StoredFact extends Fact {
+  /** The schema it was written in, which is the context that publishes it. */
+  readonly context: string;
+  /** When it was written, by the database's clock. */
+  readonly time: Date;
+  /** The data as text, which is what is published; `data` is parsed from it on demand. */
+  readonly json: string;
+}
+
+/** Bytes of a fact's data at most: with subject and headers it must fit a message of the stream, 512 KiB. */
+export const maxFactBytes = 480 * 1024;
+
+const append = `
+  with logged as (
+    insert into event (aggregate_id, sequence, id, tenant, noun, event, correlation_id, causation_id, traceparent, is_terminal, data)
+    select * from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                         $10::boolean[], $11::json[])
+    returning aggregate_id, sequence
+  )
+  insert into outbox (aggregate_id, sequence) select aggregate_id, sequence from logged`;
+
+/**
+ * Writes the facts to the log and to the list of those to publish, in one statement; call it in the transaction of the change they
+ * tell of. Their time is the database's. Fails on a sequence that is taken, on a second terminal fact, and on data that is too
+ * large to be published.
+ */
+export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void> {
+  if (facts.length === 0) return;
+  await db.query({
+    name: "append_facts",
+    text: append,
+    values: [
+      facts.map((fact) => fact.aggregateId),
+      facts.map((fact) => fact.sequence),
+      facts.map((fact) => fact.id),
+      facts.map((fact) => fact.tenant),
+      facts.map((fact) => fact.noun),
+      facts.map((fact) => fact.event),
+      facts.map((fact) => fact.correlationId),
+      facts.map((fact) => fact.causationId),
+      facts.map((fact) => fact.traceparent),
+      facts.map((fact) => fact.isTerminal ?? false),
+      facts.map(toJson),
+    ],
+  });
+}
+
+function toJson(fact: Fact): string {
+  const json = JSON.stringify(fact.data);
+  if (Buffer.byteLength(json) <= maxFactBytes) return json;
+  throw new Error(`fact ${fact.noun}.${fact.event} of ${fact.aggregateId} is larger than ${maxFactBytes} bytes`);
+}
+
+/** The facts of one aggregate in order, beginning after the given sequence; 0 for all. */
+export async function listFacts(
+  db: Db,
+  aggregateId: string,
+  afterSequence: number,
+  limit: number,
+): Promise<readonly StoredFact[]> {
+  const { rows } = await db.query<FactRow>({
+    name: "list_facts",
+    text: `select ${factColumns("event")} from event where aggregate_id = $1 and sequence > $2 order by sequence limit $3`,
+    values: [aggregateId, afterSequence, limit],
+  });
+  return rows.map(toStoredFact);
+}
+
+/**
+ * Lists facts of the log for publishing again, all of them or those since a time; gives back how many were not listed already. For a
+ * stream that was lost: whoever got them before gets them again. Waits for a pass of the relay, so that no fact overtakes an
+ * older one of its aggregate.
+ */
+export async function requeueFacts(pool: Pool, since: Date | null): Promise<number> {
+  return inTransaction(pool, async (db) => {
+    await db.query("set local statement_timeout = 0; set local lock_timeout = 0");
+    await db.query(`select pg_advisory_xact_lock(${relayLock})`);
+    const { rowCount } = await db.query(
+      `insert into outbox (aggregate_id, sequence)
+       select aggregate_id, sequence from event where time >= coalesce($1, '-infinity'::timestamptz) order by time, sequence
+       on conflict do nothing`,
+      [since],
+    );
+    return rowCount ?? 0;
+  });
+}
+
+/**
+ * Lists the terminal facts of aggregates for publishing again, for somebody who may have missed them; gives back how many were not
+ * listed already. Whatever has not ended is passed by. Nothing of an aggregate comes after its end, so that no order can break.
+ */
+export async function requeueTerminalFacts(db: Db, aggregateIds: readonly string[]): Promise<number> {
+  const { rowCount } = await db.query({
+    name: "requeue_terminal_facts",
+    text: `insert into outbox (aggregate_id, sequence)
+           select aggregate_id, sequence from event where aggregate_id = any($1::uuid[]) and is_terminal order by aggregate_id
+           on conflict do nothing`,
+    values: [aggregateIds],
+  });
+  return rowCount ?? 0;
+}
+
+/** The key of the lock that a pass of the relay holds; one for each schema. */
+export const relayLock = "hashtextextended('capstan.relay.' || current_schema(), 0)";
+
+/** A row of `event` as `factColumns` selects it. */
+export interface FactRow {
+  readonly aggregate_id: string;
+  readonly sequence: number;
+  readonly id: string;
+  readonly tenant: string;
+  readonly noun: string;
+  readonly event: string;
+  readonly correlation_id: string;
+  readonly causation_id: string;
+  readonly traceparent: string | null;
+  readonly is_terminal: boolean;
+  readonly data: string;
+  readonly time: Date;
+  readonly context: string;
+}
+
+/** The columns of a `FactRow`, of the table of that name in a statement. */
+export function factColumns(table: string): string {
+  const names = "aggregate_id sequence id tenant noun event correlation_id causation_id traceparent is_terminal time";
+  // The data as text: parsing it only to print it again would cost more than all the rest of a fact.
+  const columns = [...names.split(" ").map((name) => `${table}.${name}`), `${table}.data::text as data`];
+  return [...columns, "current_schema() as context"].join(", ");
+}
+
+export function toStoredFact(row: FactRow): StoredFact {
+  return {
+    id: row.id,
+    tenant: row.tenant,
+    noun: row.noun,
+    event: row.event,
+    aggregateId: row.aggregate_id,
+    sequence: row.sequence,
+    correlationId: row.correlation_id,
+    causationId: row.causation_id,
+    traceparent: row.traceparent,
+    isTerminal: row.is_terminal,
+    context: row.context,
+    time: row.time,
+    json: row.data,
+    get data() {
+      return JSON.parse(row.data) as object;
+    },
+  };
+}

@@ -1,0 +1,77 @@
+/**
+ * The pool of a service. Its settings travel as one `options` start-up parameter, and `ensureRoles` stores the same ones with the
+ * role: a PgBouncer in transaction mode needs `ignore_startup_parameters = options` and prepared statements switched on.
+ */
+import { metrics } from "@opentelemetry/api";
+import { Pool, types } from "pg";
+import type { Log } from "./log.ts";
+
+export interface PoolOptions {
+  readonly url: string;
+  /** Becomes the search path: statements need not name it. */
+  readonly schema: string;
+  /** Connections at most; 5 when absent. */
+  readonly max?: number;
+  readonly log: Log;
+}
+
+/** What every connection of a service is set to; milliseconds. */
+export function sessionSettings(schema: string): Readonly<Record<string, string>> {
+  return {
+    search_path: schema,
+    statement_timeout: "10000",
+    lock_timeout: "3000",
+    idle_in_transaction_session_timeout: "15000",
+  };
+}
+
+/**
+ * Opens nothing yet: connections are made as they are needed, and made again after they were lost. A bigint or numeric is read as
+ * a number, exact up to 2^53. Waits at most 10 s for a free connection. Close it with `end`.
+ */
+export function openPool({ url, schema, max = 5, log }: PoolOptions): Pool {
+  const pool = new Pool({
+    connectionString: url,
+    max,
+    options: Object.entries(sessionSettings(schema))
+      .map(([name, value]) => `-c ${name}=${value}`)
+      .join(" "),
+    application_name: `capstan-${schema}`,
+    types: { getTypeParser },
+    pipeline: true,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    connectionTimeoutMillis: 10_000,
+    query_timeout: 15_000, // for a server that does not answer at all; the server's own limit comes first
+    idleTimeoutMillis: 300_000,
+  });
+  // Without listeners a connection that is lost would end the process: one for those in the pool, one for those in use.
+  // The error carries the whole client, its secrets included: only the message is written.
+  pool.on("error", (error) => log.warn({ schema, reason: error.message }, "database connection was lost"));
+  pool.on("connect", (client) => client.on("error", () => {}));
+  observe(pool, schema, max);
+  return pool;
+}
+
+const int8 = 20;
+const numeric = 1700;
+
+const getTypeParser = ((oid: number, format?: "text" | "binary") =>
+  oid === int8 || oid === numeric ? Number : types.getTypeParser(oid, format as "text")) as typeof types.getTypeParser;
+
+/** Names of the OpenTelemetry semantic conventions for database clients. */
+function observe(pool: Pool, schema: string, max: number): void {
+  const meter = metrics.getMeter("@capstan/postgres");
+  const connections = meter.createObservableGauge("db.client.connection.count", { unit: "{connection}" });
+  const limit = meter.createObservableGauge("db.client.connection.max", { unit: "{connection}" });
+  const waiting = meter.createObservableGauge("db.client.connection.pending_requests", { unit: "{request}" });
+  const name = { "db.client.connection.pool.name": schema };
+  const read: Parameters<typeof meter.addBatchObservableCallback>[0] = (result) => {
+    if (pool.ended) return meter.removeBatchObservableCallback(read, [connections, limit, waiting]);
+    result.observe(connections, pool.idleCount, { ...name, "db.client.connection.state": "idle" });
+    result.observe(connections, pool.totalCount - pool.idleCount, { ...name, "db.client.connection.state": "used" });
+    result.observe(limit, max, name);
+    result.observe(waiting, pool.waitingCount, name);
+  };
+  meter.addBatchObservableCallback(read, [connections, limit, waiting]);
+}

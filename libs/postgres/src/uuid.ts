@@ -1,0 +1,49 @@
+/** Identifiers: version 7 where we make them, so that indexes append; version 5 where a command must be repeatable. RFC 9562. */
+import { createHash, randomFillSync } from "node:crypto";
+
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const randomBytes = new Uint8Array(8 * 512);
+let randomAt = randomBytes.length;
+let lastMs = 0;
+let counter = 0;
+
+/** Time ordered; within this process each one is greater than the one before, even when the clock is set back. */
+export function uuidv7(): string {
+  if (randomAt === randomBytes.length) {
+    randomFillSync(randomBytes);
+    randomAt = 0;
+  }
+  const random = randomBytes.subarray(randomAt, randomAt + 8);
+  randomAt += 8;
+  const now = Date.now();
+  if (now > lastMs) {
+    lastMs = now;
+    counter = 0;
+  } else if (++counter > 0xfff) {
+    lastMs += 1;
+    counter = 0;
+  }
+  const time = lastMs.toString(16).padStart(12, "0");
+  const variant = 0x80 | ((random[0] ?? 0) & 0x3f);
+  const tail = `${hex[variant]}${byte(random, 1)}-${byte(random, 2)}${byte(random, 3)}${byte(random, 4)}`;
+  return (
+    `${time.slice(0, 8)}-${time.slice(8)}-7${counter.toString(16).padStart(3, "0")}-` +
+    `${tail}${byte(random, 5)}${byte(random, 6)}${byte(random, 7)}`
+  );
+}
+
+/** Capstan's own namespace; another one would make other ids of the same names. */
+const namespace = Buffer.from("6f1c2d1a7a4b4d0e9a35c1f7a2b0e5d4", "hex");
+
+/** The same name gives the same id, anywhere and for ever. */
+export function uuidv5(name: string): string {
+  const hash = createHash("sha1").update(namespace).update(name).digest().subarray(0, 16);
+  hash[6] = 0x50 | ((hash[6] ?? 0) & 0x0f);
+  hash[8] = 0x80 | ((hash[8] ?? 0) & 0x3f);
+  const text = hash.toString("hex");
+  return [text.slice(0, 8), text.slice(8, 12), text.slice(12, 16), text.slice(16, 20), text.slice(20)].join("-");
+}
+
+function byte(bytes: Uint8Array, at: number): string {
+  return hex[bytes[at] ?? 0] ?? "00";
+}

@@ -1,0 +1,28 @@
+/** The one gRPC server of a process, with the services of all its apps. */
+import { type GrpcServer, serve } from "@capstan/grpc";
+import { withPort } from "./address.ts";
+import type { RunningApp } from "./app.ts";
+import type { BaseConfig } from "./config.ts";
+import type { Logger } from "./log.ts";
+import { createReady } from "./ready.ts";
+
+/**
+ * Opens it; healthy while all apps are ready. Open it last: an app that registers a service afterwards is not served. The address
+ * given back has the true port also when 0 was asked for.
+ */
+export async function openGrpc(
+  apps: readonly RunningApp[],
+  config: Pick<BaseConfig, "CAPSTAN_GRPC_ADDRESS" | "CAPSTAN_GRPC_REFLECTION">,
+  log: Logger,
+): Promise<Pick<GrpcServer, "stop"> & { readonly address: string }> {
+  const address = config.CAPSTAN_GRPC_ADDRESS;
+  const askReady = createReady(apps);
+  const server = await serve({
+    address,
+    services: apps.flatMap(({ services }) => services),
+    health: async () => (await askReady()).ready,
+    reflection: config.CAPSTAN_GRPC_REFLECTION,
+    log,
+  });
+  return { address: withPort(address, server.port), stop: server.stop };
+}

@@ -1,0 +1,3 @@
+drop table runner;
+
+drop table execution;

@@ -1,0 +1,162 @@
+/**
+ * Follows a container to its end, through broken connections and restarts of its engine.
+ *
+ * Output comes from the attached stream, which holds the workload back when we are slow. When that breaks, the engine's log is
+ * read from its beginning without what was delivered already; the log ends an unfinished last line with a newline, the only
+ * byte that may come too much.
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+import type { Container, ContainerInspectInfo } from "dockerode";
+import { BackendLost, BackendUnavailable, type Exit, type OutputSink, type Running, StartRefused } from "./backend.ts";
+import { callEngine, callUnless, EngineRefused } from "./dockerEngine.ts";
+import { type ByteCounts, deliverOutput } from "./dockerOutput.ts";
+
+const MAX_PAUSE_MS = 2_000;
+/** Exits an engine causes, or makes up, when it goes away under a container. */
+const EXITS_BY_ENGINE = [137, 143, 255];
+
+type Output = AsyncIterable<Buffer>;
+
+export interface FollowOptions {
+  readonly container: Container;
+  readonly startTime: Date;
+  readonly sink: OutputSink;
+  /** Live output since the start; null to begin with the log. */
+  readonly attached: Output | null;
+  /** Bytes the sink needs no more. */
+  readonly stored: Readonly<ByteCounts>;
+  /** Aborted when the backend lets go; then nothing is told any more. */
+  readonly signal: AbortSignal;
+}
+
+/** Follows a container that was started. */
+export function followContainer(options: FollowOptions): Running {
+  const { container, startTime, signal } = options;
+  const asked = { toStop: false };
+  const exited = watch(options, asked);
+  exited.catch(() => {}); // whoever waits for it is told; nobody has to
+  return {
+    ref: container.id,
+    startTime,
+    exited,
+    stop: async (graceMs) => {
+      asked.toStop = true;
+      const over = new AbortController();
+      const end = () => over.abort();
+      const ended = exited.then(end, end);
+      const stopped = AbortSignal.any([over.signal, signal]);
+      if (graceMs > 0) await sendSignal(container, "SIGTERM", stopped);
+      await delay(graceMs, undefined, { signal: stopped }).catch(() => {});
+      await sendSignal(container, "SIGKILL", stopped);
+      await ended;
+    },
+  };
+}
+
+async function watch(options: FollowOptions, asked: { readonly toStop: boolean }): Promise<Exit> {
+  const { container, startTime, attached, stored, signal } = options;
+  const delivered = { ...stored };
+  const { sink, first } = rememberFirstError(options.sink);
+  let wasAway = false;
+  for (let round = 0; ; round++) {
+    const source = round === 0 ? attached : await openLog(container, signal);
+    const skipped = round === 0 ? { stdout: 0, stderr: 0 } : { ...delivered };
+    const isWhole = source !== null && (await deliverOutput(source, sink, delivered, skipped));
+    const { state, missed } = await inspectInTheEnd(container, signal);
+    if (state === null) throw new BackendLost("its container was removed");
+    wasAway ||= missed > 0;
+    if (isWhole && missed === 0 && !state.Running) {
+      if (wasAway && !asked.toStop && EXITS_BY_ENGINE.includes(state.ExitCode)) {
+        throw new BackendLost(`its container ended with ${state.ExitCode} while its engine was away`);
+      }
+      if (delivered.stdout === 0) refuseIfNeverExecuted(state.ExitCode, first());
+      return exitOf(state, startTime);
+    }
+    if (round > 0) await pause(50 * 2 ** round, signal);
+  }
+}
+
+function exitOf({ ExitCode, OOMKilled, FinishedAt }: ContainerInspectInfo["State"], startTime: Date): Exit {
+  const finished = new Date(FinishedAt).getTime(); // year 1 when the engine does not know
+  return {
+    exitCode: ExitCode,
+    signal: null,
+    outOfMemory: OOMKilled,
+    endTime: finished > 0 ? new Date(Math.max(finished, startTime.getTime())) : new Date(),
+  };
+}
+
+/** The engine's init always starts; that the command does not is told only by its one line on stderr. */
+function refuseIfNeverExecuted(exitCode: number, firstError: string): void {
+  const [, command, why] = /^\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n?$/.exec(firstError) ?? [];
+  if (command === undefined) return;
+  if (exitCode === 127)
+    throw new StartRefused("COMMAND_NOT_FOUND", `the command ${command} was not found in the image`);
+  if (exitCode === 126)
+    throw new StartRefused("PERMISSION_DENIED", `the command ${command} may not be executed: ${why}`);
+}
+
+function rememberFirstError(sink: OutputSink): { readonly sink: OutputSink; first(): string } {
+  let text = "";
+  return {
+    first: () => text,
+    sink: {
+      write: (stream, bytes) => {
+        if (stream === "stderr" && text.length < 512) text += Buffer.from(bytes.subarray(0, 512)).toString();
+        return sink.write(stream, bytes);
+      },
+    },
+  };
+}
+
+/** The whole log, followed to the container's end; null when it cannot be had now. */
+async function openLog(container: Container, signal: AbortSignal): Promise<Output | null> {
+  try {
+    const log = await callEngine((abortSignal) =>
+      container.logs({ follow: true, stdout: true, stderr: true, abortSignal }),
+    );
+    signal.addEventListener("abort", () => (log as unknown as { destroy(): void }).destroy(), { once: true });
+    return log as unknown as Output;
+  } catch (error) {
+    // A log that cannot be read is lost; the exit is not.
+    return error instanceof EngineRefused && error.status >= 500 ? nothing() : null;
+  }
+}
+
+async function* nothing(): Output {}
+
+/** Asks until the engine answers, and tells how often it did not. Null: there is no such container. */
+async function inspectInTheEnd(
+  container: Container,
+  signal: AbortSignal,
+): Promise<{ readonly state: ContainerInspectInfo["State"] | null; readonly missed: number }> {
+  for (let missed = 0; ; missed++) {
+    try {
+      const found = await callUnless([404], (abortSignal) => container.inspect({ abortSignal }));
+      if (!signal.aborted) return { state: found?.State ?? null, missed };
+    } catch {
+      // Away, or starting again.
+    }
+    await pause(100 * 2 ** missed, signal);
+  }
+}
+
+/** Sends a signal, again and again while the engine is away; a container that is not there or has ended is fine. */
+async function sendSignal(container: Container, name: NodeJS.Signals, stopped: AbortSignal): Promise<void> {
+  for (let missed = 0; !stopped.aborted; missed++) {
+    try {
+      await callUnless([404, 409], (abortSignal) => container.kill({ signal: name, abortSignal }));
+      return;
+    } catch (error) {
+      if (!(error instanceof BackendUnavailable || error instanceof EngineRefused)) throw error;
+      await delay(Math.min(100 * 2 ** missed, MAX_PAUSE_MS), undefined, { signal: stopped }).catch(() => {});
+    }
+  }
+}
+
+/** Waits; for ever, when the backend has let go. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await delay(Math.min(ms, MAX_PAUSE_MS), undefined, { signal }).catch(() => {});
+  if (signal.aborted) await new Promise(() => {});
+}

@@ -1,0 +1,111 @@
+/** The execution service from start to end: what is opened here is closed in reverse. */
+import { connectTo } from "@capstan/grpc";
+import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
+import { migrate, openPool, startRelay } from "@capstan/postgres";
+import { ExecutionInternalServiceService } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
+import { ExecutionServiceService } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
+import { ProviderInternalServiceClient } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
+import { type App, runService } from "@capstan/service";
+import { openBackend } from "./backends/openBackend.ts";
+import { createBackends } from "./backends.ts";
+import { type Config, configSchema } from "./config.ts";
+import { createExecutionInternalService } from "./executionInternalService.ts";
+import { createExecutionService } from "./executionService.ts";
+import { createLogWriter } from "./logWriter.ts";
+import { createRunnerMetrics } from "./metrics.ts";
+import { startProbes } from "./probeProviders.ts";
+import { startReaper } from "./reapExecutions.ts";
+import { createRunner } from "./runner.ts";
+import { startRunnerLease } from "./runnerLease.ts";
+import { readInstallation } from "./runnerStore.ts";
+import { startTakeOver } from "./takeOverLost.ts";
+import { createWakes } from "./wakes.ts";
+
+const schema = "execution";
+export const migrations = new URL("../migrations/", import.meta.url);
+export { configSchema };
+
+// Of the 25 s a process has to stop: what cannot be handed over is asked, waited for, killed and recorded.
+const shutDownMs = 18_000;
+
+export async function start(app: App, config: Config): Promise<void> {
+  const { log } = app;
+  await app.untilReady("postgres", () => migrate({ url: config.CAPSTAN_DATABASE_URL, schema, directory: migrations }));
+  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, max: 8, log });
+  app.onStop(() => pool.end());
+  app.addCheck("postgres", async () => void (await pool.query("select 1")));
+
+  const nats = await app.untilReady("nats", () => connectNats({ url: config.CAPSTAN_NATS_URL, name: schema, log }));
+  app.onStop(() => nats.close());
+  app.addCheck("nats", async () => void (await nats.rtt()));
+  await app.untilReady("stream", () => ensureStream(nats, { context: schema }, log));
+
+  const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
+  const relay = startRelay({ pool, context: schema, publish, log, app });
+  const onFacts = () => relay.wake();
+
+  const installation = await readInstallation(pool);
+  const backends = createBackends(({ kind, endpoint }) =>
+    openBackend(kind, { endpoint, installation, workDirectory: config.CAPSTAN_WORK_DIR, log }),
+  );
+  app.onStop(() => backends.close());
+  const lease = await app.untilReady("postgres", () =>
+    startRunnerLease({ app, pool, leaseMs: config.CAPSTAN_LEASE_MS }),
+  );
+  app.onStop(() => lease.release());
+
+  const metrics = createRunnerMetrics();
+  const wakes = createWakes();
+  const capBytes = config.CAPSTAN_LOG_CAP_BYTES;
+  const logs = createLogWriter({ db: pool, capBytes, wakes, log, onStored: metrics.stored });
+  const runner = createRunner({
+    pool,
+    lease,
+    backends,
+    logs,
+    wakes,
+    containerStarts: config.CAPSTAN_CONTAINER_STARTS,
+    onFacts,
+    onStarted: metrics.started,
+    onEnded: metrics.ended,
+    log,
+  });
+  metrics.watch(runner.states);
+  lease.onLost(runner.letGo);
+  lease.onRenewal(runner.drain);
+  app.onStop(() => runner.shutDown(shutDownMs));
+  // At once and not in its turn: the servers in front take their time to drain.
+  app.signal.addEventListener("abort", () => void runner.shutDown(shutDownMs));
+
+  const reaper = startReaper({ app, pool, backends, lease, runner, intervalMs: config.CAPSTAN_REAP_INTERVAL_MS });
+  startTakeOver({
+    app,
+    pool,
+    lease,
+    runner,
+    intervalMs: config.CAPSTAN_TAKE_OVER_INTERVAL_MS,
+    stopPollMs: config.CAPSTAN_STOP_POLL_MS,
+  });
+
+  const providers = connectTo(ProviderInternalServiceClient, config.CAPSTAN_PROVIDER_ADDRESS);
+  app.onStop(() => providers.close());
+  const probes = startProbes({
+    app,
+    backends,
+    providers,
+    intervalMs: config.CAPSTAN_PROBE_INTERVAL_MS,
+    timeoutMs: config.CAPSTAN_PROBE_TIMEOUT_MS,
+  });
+  // Hints only, so that the first job of a new provider does not wait for the next round.
+  for (const event of ["registered", "activated", "updated"]) {
+    nats.subscribe(`capstan.v1.*.provider.provider.${event}.*`, { callback: () => probes.wake() });
+  }
+
+  app.addService(ExecutionServiceService, createExecutionService({ db: pool, wakes, isWrittenHere: runner.knows }));
+  app.addService(
+    ExecutionInternalServiceService,
+    createExecutionInternalService({ pool, runner, onFacts, onUnknown: reaper.wake }),
+  );
+}
+
+if (import.meta.main) await runService("execution", configSchema, start);

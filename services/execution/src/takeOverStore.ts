@@ -1,0 +1,103 @@
+/** The statements by which a runner becomes the holder of executions that are already recorded. Each raises the fence. */
+import type { Db } from "@capstan/postgres";
+import { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import type { Assignment, Execution, ProviderKind } from "./execution.ts";
+import { columns, type ExecutionRow, executionFromRow } from "./executionStore.ts";
+
+/** An execution and the number its holder writes under. */
+export interface Lease {
+  readonly id: string;
+  readonly fence: number;
+}
+
+/** An execution with a new holder. Ages are measured by the database, so that no clock of ours matters. */
+export interface TakenOver {
+  readonly assignment: Assignment;
+  readonly execution: Execution;
+  readonly ageMs: number;
+  /** Since it was seen to start; null when it was not. */
+  readonly runningMs: number | null;
+}
+
+/** Takes over live executions whose runner is gone, at most `limit`, passing by those another runner is taking. */
+export async function takeOverExecutions(db: Db, runnerId: string, limit: number): Promise<readonly TakenOver[]> {
+  return takeOver(
+    db,
+    `select e.id from execution e
+      where e.end_time is null and not exists (select from runner where runner.id = e.lease_owner)
+      order by e.id limit $2 for no key update of e skip locked`,
+    [runnerId, limit],
+  );
+}
+
+/** Live executions of which this runner is the holder. */
+export async function listHeld(db: Db, runnerId: string): Promise<readonly Lease[]> {
+  const { rows } = await db.query<{ id: string; fence: number }>(
+    "select id, fence from execution where lease_owner = $1 and end_time is null",
+    [runnerId],
+  );
+  return rows;
+}
+
+/** Raises the fence of the runner's own executions that are still live under the fence they were listed with. */
+export async function reclaimExecutions(
+  db: Db,
+  runnerId: string,
+  held: readonly Lease[],
+): Promise<readonly TakenOver[]> {
+  return takeOver(
+    db,
+    `select e.id from execution e join unnest($2::uuid[], $3::bigint[]) as held(id, fence) using (id, fence)
+      where e.end_time is null and e.lease_owner = $1 order by e.id for no key update of e`,
+    [runnerId, held.map(({ id }) => id), held.map(({ fence }) => fence)],
+  );
+}
+
+async function takeOver(db: Db, which: string, values: unknown[]): Promise<readonly TakenOver[]> {
+  const { rows } = await db.query<TakenOverRow>(
+    `with orphan as (${which})
+     update execution e set lease_owner = $1, fence = e.fence + 1
+       from orphan where e.id = orphan.id
+     returning ${columns}, e.tenant, e.job_id, e.step, e.attempt, e.provider_id, e.provider_name, e.kind, e.endpoint, e.spec,
+               e.traceparent, extract(epoch from clock_timestamp() - e.create_time) * 1000 as age_ms,
+               extract(epoch from clock_timestamp() - e.start_time) * 1000 as running_ms`,
+    values,
+  );
+  return rows.map(takenOverFromRow);
+}
+
+interface TakenOverRow extends ExecutionRow {
+  readonly tenant: string;
+  readonly job_id: string;
+  readonly step: string;
+  readonly attempt: number;
+  readonly provider_id: string;
+  readonly provider_name: string;
+  readonly kind: ProviderKind;
+  readonly endpoint: string;
+  readonly spec: unknown;
+  readonly traceparent: string | null;
+  readonly age_ms: number;
+  readonly running_ms: number | null;
+}
+
+function takenOverFromRow(row: TakenOverRow): TakenOver {
+  return {
+    assignment: {
+      id: row.id,
+      tenant: row.tenant,
+      jobId: row.job_id,
+      step: row.step,
+      attempt: row.attempt,
+      providerId: row.provider_id,
+      providerName: row.provider_name,
+      kind: row.kind,
+      endpoint: row.endpoint,
+      spec: StepSpec.fromJSON(row.spec),
+      traceparent: row.traceparent,
+    },
+    execution: executionFromRow(row),
+    ageMs: Number(row.age_ms),
+    runningMs: row.running_ms === null ? null : Number(row.running_ms),
+  };
+}

@@ -1,0 +1,2 @@
+drop table job.step;
+drop table job.job;

@@ -1,0 +1,1 @@
+drop index job.job_live;

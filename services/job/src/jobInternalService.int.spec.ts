@@ -1,0 +1,135 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../../../test/support/database.ts";
+import { eventually } from "../../../test/support/eventually.ts";
+import { getJob, refusalOf, seconds, submit } from "../../../test/support/jobs.ts";
+import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
+import { factsOf, report, reportOf, startTestService, type TestService } from "./startTestService.ts";
+
+let database: TestDatabase;
+let nats: TestNats;
+let first: TestService;
+let second: TestService;
+
+beforeAll(async () => {
+  [database, nats] = await Promise.all([createTestDatabase("job"), startTestNats()]);
+  [first, second] = await Promise.all([startTestService(database, nats.url), startTestService(database, nats.url)]);
+});
+
+afterAll(async () => {
+  await Promise.all([first.end("SIGTERM"), second.end("SIGTERM")]);
+  await Promise.all([database.drop(), nats.release()]);
+});
+
+const truth = { command: ["true"] };
+const retried = { ...truth, retry: { maxAttempts: 3, initialBackoff: seconds(3_600) } };
+
+test("the same report to two replicas at once is applied once and is one fact", async () => {
+  const { id } = await submit(first, truth);
+  for (const outcome of ["STARTED", "SUCCEEDED"] as const) {
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, (_, index) => report(index % 2 === 0 ? first : second, reportOf(id, outcome))),
+    );
+    expect(answers.flat().sort()).toEqual(["APPLIED", ...Array.from({ length: 7 }, () => "REPEATED")]);
+  }
+  expect(await factsOf(database, id)).toEqual(["job.submitted", "job.started", "job.succeeded*"]);
+});
+
+test("one call tells of many jobs and of many things that happened to one, in order", async () => {
+  const [one, other] = await Promise.all([submit(first, truth), submit(first, truth)]);
+  const answers = await report(
+    first,
+    reportOf(one.id, "STARTED"),
+    reportOf(other.id, "FAILED", { reason: "REASON_EXIT_CODE", exitCode: 3 }),
+    reportOf(one.id, "SUCCEEDED", { result: { answer: 42 } }),
+    reportOf(one.id, "SUCCEEDED"),
+    reportOf(randomUUID(), "STARTED"),
+    reportOf(other.id, "STARTED", { step: "no such step" }),
+  );
+  expect(answers).toEqual(["APPLIED", "APPLIED", "APPLIED", "REPEATED", "UNKNOWN", "UNKNOWN"]);
+  expect(await getJob(first, one.id)).toMatchObject({
+    state: "JOB_STATE_SUCCEEDED",
+    result: { answer: 42 },
+    sequence: 3,
+  });
+  expect(await getJob(first, other.id)).toMatchObject({ state: "JOB_STATE_FAILED", steps: [{ exitCode: 3 }] });
+});
+
+test("two calls about the same jobs in opposite order are both answered", async () => {
+  const jobs = await Promise.all(Array.from({ length: 50 }, () => submit(first, truth)));
+  const reports = jobs.map(({ id }) => reportOf(id, "STARTED"));
+  const [forth, back] = await Promise.all([report(first, ...reports), report(second, ...reports.toReversed())]);
+  const pairs = forth.map((answer, index) => [answer, back.toReversed()[index]].sort());
+  expect(new Set(pairs.map(String))).toEqual(new Set(["APPLIED,REPEATED"]));
+});
+
+test("a late report about an attempt that is over is stale and changes nothing", async () => {
+  const { id } = await submit(first, { ...retried, retry: { maxAttempts: 3, initialBackoff: seconds(0.001) } });
+  await report(first, reportOf(id, "FAILED", { reason: "REASON_EXIT_CODE", exitCode: 1 }));
+  const second = await untilAttempt(id, 2);
+  const facts = await factsOf(database, id);
+  for (const outcome of ["STARTED", "SUCCEEDED", "FAILED", "LOST", "WAITING"] as const) {
+    expect(await report(first, reportOf(id, outcome))).toEqual(["STALE"]);
+  }
+  expect(await report(first, reportOf(id, "STARTED", { attempt: 3 }))).toEqual(["STALE"]);
+  expect(await getJob(first, id)).toEqual(second);
+  expect(await factsOf(database, id)).toEqual(facts);
+  expect(await report(first, reportOf(id, "SUCCEEDED", { attempt: 2 }))).toEqual(["APPLIED"]);
+  expect(await report(first, reportOf(id, "FAILED", { attempt: 2 }))).toEqual(["STALE"]);
+});
+
+async function untilAttempt(id: string, attempt: number) {
+  return eventually(async () => {
+    const job = await getJob(first, id);
+    expect(job.steps[0]).toMatchObject({ attempt, state: "STEP_STATE_READY" });
+    return job;
+  });
+}
+
+test("a reason to wait is shown and is no fact", async () => {
+  const { id } = await submit(first, truth);
+  const waiting = reportOf(id, "WAITING", { reason: "REASON_NO_CAPACITY", message: "local is full" });
+  expect(await report(first, waiting, waiting)).toEqual(["APPLIED", "REPEATED"]);
+  expect(await getJob(first, id)).toMatchObject({
+    sequence: 1,
+    steps: [{ state: "STEP_STATE_READY", reason: "REASON_NO_CAPACITY", message: "local is full" }],
+  });
+});
+
+test("a cancel that races a success leaves exactly one terminal fact, and the job in the state that it tells", async () => {
+  const jobs = await Promise.all(Array.from({ length: 20 }, () => submit(first, truth)));
+  await report(first, ...jobs.map(({ id }) => reportOf(id, "STARTED")));
+  const races = jobs.map(async ({ id }) => {
+    const [, cancel] = await Promise.allSettled([
+      report(first, reportOf(id, "SUCCEEDED")),
+      second.jobs.cancelJob({ jobId: id, message: "" }),
+    ]);
+    // What the orchestrator says when the workload could be stopped: too late, because it has ended already.
+    expect(await report(second, reportOf(id, "CANCELLED"))).toEqual(["STALE"]);
+    const [event = "", ...others] = (await factsOf(database, id)).filter((fact) => fact.endsWith("*"));
+    expect(others).toEqual([]);
+    const { state } = await getJob(first, id);
+    expect(event).toBe(state === "JOB_STATE_SUCCEEDED" ? "job.succeeded*" : "job.cancelled*");
+    if (cancel.status === "rejected") expect(cancel.reason).toMatchObject({ reason: "JOB_HAS_ENDED" });
+    return state;
+  });
+  await Promise.all(races);
+});
+
+test("a job that is being cancelled ends when its workload is confirmed to be stopped", async () => {
+  const { id } = await submit(first, retried);
+  await report(first, reportOf(id, "STARTED"));
+  expect((await first.jobs.cancelJob({ jobId: id, message: "enough" })).job?.state).toBe("JOB_STATE_CANCELLING");
+  expect((await second.jobs.cancelJob({ jobId: id, message: "again" })).job?.message).toBe("enough");
+  expect(await report(first, reportOf(id, "LOST", { reason: "REASON_LOST" }))).toEqual(["APPLIED"]);
+  expect(await getJob(first, id)).toMatchObject({ state: "JOB_STATE_CANCELLED", reason: "REASON_CANCELLED_BY_USER" });
+  expect(await factsOf(database, id)).toEqual(["job.submitted", "job.started", "job.cancelling", "job.cancelled*"]);
+});
+
+test("a report that does not say what happened is refused, and with it the whole call", async () => {
+  const { id } = await submit(first, truth);
+  const vague = reportOf(id, "STARTED", { outcome: "EXECUTION_OUTCOME_UNSPECIFIED" });
+  const refusal = await refusalOf(first.internal.reportExecutions({ reports: [reportOf(id, "STARTED"), vague] }));
+  expect(refusal.code).toBe("INVALID_ARGUMENT");
+  expect(await factsOf(database, id)).toEqual(["job.submitted"]);
+});

@@ -1,0 +1,146 @@
+/** Jobs as messages and facts. Domain words are the enum names without their prefix, so that both sides type-check. */
+import { createHash } from "node:crypto";
+import { type Fact, type StoredFact, uuidv7 } from "@capstan/postgres";
+import { Job as JobMessage, type Reason as ReasonMessage, reasonFromJSON } from "@capstan/proto/capstan/job/v1/job.ts";
+import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
+import type { ExecutionReport } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
+import type { Event } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { JobSpec, type StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import type { Change, Report, Step } from "./job.ts";
+import { isJobTerminal } from "./job.ts";
+import type { JobView } from "./jobQueries.ts";
+
+function reasonMessage(reason: string): ReasonMessage {
+  return reasonFromJSON(`REASON_${reason}`);
+}
+
+/** The fact of a change. `spec` is needed when a step became READY, because the fact says what to run. */
+export function factOf(change: Change, spec: JobSpec | null, causationId: string, birth: Partial<JobEvent> = {}): Fact {
+  const { job, noun, event, moved } = change;
+  const data = JobEvent.fromPartial({
+    ...birth,
+    jobId: job.id,
+    name: job.name,
+    state: `JOB_STATE_${job.state}`,
+    reason: reasonMessage(job.reason),
+    message: job.message,
+    priority: job.priority,
+    result: job.result,
+    steps: moved.map((step) => ({
+      name: step.name,
+      state: `STEP_STATE_${step.state}` as const,
+      reason: reasonMessage(step.reason),
+      message: step.message,
+      attempt: step.attempt,
+      executionId: step.executionId ?? "",
+      exitCode: step.exitCode ?? undefined,
+      dueTime: step.dueTime ?? undefined,
+      spec: step.state === "READY" ? stepSpecOf(spec, step) : undefined,
+    })),
+  });
+  return {
+    id: uuidv7(),
+    tenant: job.tenant,
+    noun,
+    event,
+    aggregateId: job.id,
+    sequence: job.sequence,
+    correlationId: job.id,
+    causationId,
+    traceparent: job.traceparent,
+    data: JobEvent.toJSON(data) as object,
+    isTerminal: noun === "job" && isJobTerminal(job.state),
+  };
+}
+
+function stepSpecOf(spec: JobSpec | null, { name }: Step): StepSpec {
+  const step = spec?.steps.find((candidate) => candidate.name === name);
+  if (step === undefined) throw new Error(`the spec has no step ${name}`);
+  return step;
+}
+
+/** SHA-256 over the spec with its maps in order, so that the same content always gives the same hash. */
+export function hashOf(spec: JobSpec): Uint8Array {
+  return createHash("sha256")
+    .update(JSON.stringify(JobSpec.toJSON(spec), (_, value: unknown) => sorted(value)))
+    .digest();
+}
+
+function sorted(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Null if the report does not say what happened. */
+export function reportFromMessage(message: ExecutionReport): Report | null {
+  const outcome = outcomes[message.outcome];
+  if (outcome === undefined) return null;
+  return {
+    step: message.step,
+    attempt: message.attempt,
+    outcome,
+    executionId: message.executionId || null,
+    providerName: message.providerName,
+    reason: message.reason.slice("REASON_".length) || "UNSPECIFIED",
+    message: message.message,
+    exitCode: message.exitCode ?? null,
+    result: message.result,
+    time: message.time ?? null,
+  };
+}
+
+const outcomes: Readonly<Record<string, Report["outcome"]>> = {
+  EXECUTION_OUTCOME_WAITING: "WAITING",
+  EXECUTION_OUTCOME_STARTED: "STARTED",
+  EXECUTION_OUTCOME_SUCCEEDED: "SUCCEEDED",
+  EXECUTION_OUTCOME_FAILED: "FAILED",
+  EXECUTION_OUTCOME_CANCELLED: "CANCELLED",
+  EXECUTION_OUTCOME_TIMED_OUT: "TIMED_OUT",
+  EXECUTION_OUTCOME_LOST: "LOST",
+  EXECUTION_OUTCOME_SKIPPED: "SKIPPED",
+};
+
+export function toMessage(view: JobView): JobMessage {
+  return JobMessage.fromPartial({
+    id: view.id,
+    tenant: view.tenant,
+    spec: JobSpec.fromJSON(view.spec),
+    state: `JOB_STATE_${view.state}`,
+    reason: reasonMessage(view.reason),
+    message: view.message,
+    stateTime: view.stateTime,
+    createTime: view.createTime,
+    startTime: view.startTime ?? undefined,
+    endTime: view.endTime ?? undefined,
+    deadlineTime: view.deadlineTime ?? undefined,
+    steps: view.steps.map((step) => ({
+      name: step.name,
+      state: `STEP_STATE_${step.state}` as const,
+      reason: reasonMessage(step.reason),
+      message: step.message,
+      stateTime: new Date(step.stateTime),
+      attempt: step.attempt,
+      executionId: step.executionId ?? "",
+      dueTime: step.dueTime === null ? undefined : new Date(step.dueTime),
+      exitCode: step.exitCode ?? undefined,
+      result: step.result ?? undefined,
+      startTime: step.startTime === null ? undefined : new Date(step.startTime),
+      endTime: step.endTime === null ? undefined : new Date(step.endTime),
+      providerName: step.providerName,
+    })),
+    result: view.result ?? undefined,
+    retryOf: view.retryOf ?? "",
+    idempotencyKey: view.idempotencyKey ?? "",
+    sequence: view.sequence,
+  });
+}
+
+export function eventMessage({ id, noun, event, sequence, time, data }: StoredFact): Event {
+  return {
+    id,
+    type: `capstan.job.v1.${noun}.${event}`,
+    sequence,
+    time,
+    data: data as { [key: string]: unknown },
+  };
+}

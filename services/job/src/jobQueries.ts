@@ -1,0 +1,154 @@
+/** What users read of jobs. Moving them is in jobStore.ts. */
+import { type Filter, type FilterFields, filterToSql } from "@capstan/grpc";
+import type { Db } from "@capstan/postgres";
+import type { JobState, StepState } from "./job.ts";
+
+/** A job as it is shown. Times of steps come as ISO text, because they are aggregated as JSON. */
+export interface JobView {
+  readonly id: string;
+  readonly tenant: string;
+  readonly name: string;
+  readonly spec: unknown;
+  readonly state: JobState;
+  readonly reason: string;
+  readonly message: string;
+  readonly stateTime: Date;
+  readonly createTime: Date;
+  readonly startTime: Date | null;
+  readonly endTime: Date | null;
+  readonly deadlineTime: Date | null;
+  readonly result: unknown;
+  readonly retryOf: string | null;
+  readonly idempotencyKey: string | null;
+  readonly sequence: number;
+  readonly steps: readonly StepView[];
+}
+
+export interface StepView {
+  readonly name: string;
+  readonly state: StepState;
+  readonly reason: string;
+  readonly message: string;
+  readonly stateTime: string;
+  readonly attempt: number;
+  readonly executionId: string | null;
+  readonly dueTime: string | null;
+  readonly exitCode: number | null;
+  readonly result: unknown;
+  readonly startTime: string | null;
+  readonly endTime: string | null;
+  readonly providerName: string;
+}
+
+const columns = `
+  j.id, j.tenant, j.name, j.spec, j.state, j.reason, j.message, j.state_time as "stateTime", j.create_time as "createTime",
+  j.start_time as "startTime", j.end_time as "endTime", j.deadline_time as "deadlineTime", j.result,
+  j.retry_of as "retryOf", j.idempotency_key as "idempotencyKey", j.sequence,
+  (select json_agg(json_build_object(
+            'name', s.name, 'state', s.state, 'reason', s.reason, 'message', s.message, 'stateTime', s.state_time,
+            'attempt', s.attempt, 'executionId', s.execution_id, 'dueTime', s.due_time, 'exitCode', s.exit_code,
+            'result', s.result, 'startTime', s.start_time, 'endTime', s.end_time, 'providerName', s.provider_name)
+          order by s.position)
+     from job.step s
+    where s.job_id = j.id) as steps`;
+
+export async function getJobs(db: Db, tenant: string, ids: readonly string[]): Promise<Map<string, JobView>> {
+  const { rows } = await db.query<JobView>({
+    name: "get_jobs",
+    text: `select ${columns} from job.job j where j.tenant = $1 and j.id = any($2::uuid[])`,
+    values: [tenant, ids],
+  });
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+const liveStates = ["PENDING", "RUNNING", "CANCELLING"] as const satisfies readonly JobState[];
+
+/** How many jobs of all tenants are in each state that is not the end; 0 for a state that none is in. */
+export async function countLiveJobs(db: Db): Promise<readonly { state: JobState; count: number }[]> {
+  const { rows } = await db.query<{ state: JobState; count: number }>({
+    name: "count_live_jobs",
+    text: "select state, count(*) as count from job.job where end_time is null group by state",
+  });
+  return liveStates.map((state) => rows.find((row) => row.state === state) ?? { state, count: 0 });
+}
+
+export const filterFields: FilterFields = {
+  state: {
+    type: "enum",
+    values: ["PENDING", "RUNNING", "CANCELLING", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT"],
+  },
+  name: { type: "string" },
+  source: { type: "string" },
+  retry_of: { type: "string" },
+  labels: { type: "labels" },
+  create_time: { type: "time" },
+};
+
+const filterColumns = {
+  state: "j.state",
+  name: "j.name",
+  source: "j.source",
+  retry_of: "j.retry_of::text",
+  labels: "j.labels",
+  create_time: "j.create_time",
+};
+
+// Microseconds: a Date would cut them off.
+const createTimeText = `to_char(j.create_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+
+/** The orders a list may have; each ends in the id, so that it is total and a page can go on exactly where one ended. */
+const orders = {
+  "create_time desc": {
+    key: createTimeText,
+    sql: "j.create_time desc, j.id desc",
+    after: "(j.create_time, j.id) < ($1::timestamptz, $2::uuid)",
+  },
+  create_time: {
+    key: createTimeText,
+    sql: "j.create_time, j.id",
+    after: "(j.create_time, j.id) > ($1::timestamptz, $2::uuid)",
+  },
+  name: { key: "j.name", sql: "j.name, j.id", after: "(j.name, j.id) > ($1::text, $2::uuid)" },
+  "name desc": { key: "j.name", sql: "j.name desc, j.id desc", after: "(j.name, j.id) < ($1::text, $2::uuid)" },
+} as const;
+
+export type JobOrder = keyof typeof orders;
+export const jobOrders = Object.keys(orders) as readonly JobOrder[];
+
+export interface JobListQuery {
+  readonly tenant: string;
+  readonly filter: Filter | null;
+  readonly order: JobOrder;
+  readonly cursor: readonly string[] | null;
+  readonly limit: number;
+}
+
+/** A job in a list, not read yet. */
+export interface ListedJob {
+  readonly id: string;
+  /** What it is sorted by, as text; with the id it says where the next page begins. */
+  readonly key: string;
+  /** Of its spec and results, which is nearly all of it. */
+  readonly bytes: number;
+}
+
+/** Only where the jobs are and how large: a page of them could be half a gigabyte. */
+export async function listJobs(
+  db: Db,
+  { tenant, filter, order, cursor, limit }: JobListQuery,
+): Promise<readonly ListedJob[]> {
+  const { key, sql, after } = orders[order];
+  // Not all that is in the cursor: it is a user's, and what follows has to keep its place.
+  const values: unknown[] = [cursor?.[0] ?? null, cursor?.[1] ?? null, tenant, limit];
+  const { rows } = await db.query<ListedJob>({
+    text: `select j.id, ${key} as key, octet_length(j.spec::text) + 2 * coalesce(octet_length(j.result::text), 0) as bytes
+             from job.job j
+            where j.tenant = $3
+              and ${cursor === null ? "$1::text is null and $2::text is null" : after}
+              and ${filterToSql(filter, filterColumns, values)}
+            order by ${sql}
+            limit $4`,
+    values,
+  });
+  return rows;
+}

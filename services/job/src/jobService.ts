@@ -1,0 +1,217 @@
+/** The RPCs for users of jobs. Each reads: check the request, decide, save, answer. */
+import { DomainError, invalid, notFound } from "@capstan/errors";
+import {
+  type Call,
+  decodePageToken,
+  encodePageToken,
+  fitPage,
+  pageSize,
+  parseFilter,
+  serverStream,
+  unary,
+} from "@capstan/grpc";
+import type { NatsConnection } from "@capstan/messaging";
+import { listFacts, type Pool } from "@capstan/postgres";
+import type {
+  JobServiceServer,
+  SubmitJobRequest,
+  SubmitJobResult,
+  WatchJobResponse,
+} from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { checkDuration, checkLine, durationMs } from "./fieldChecks.ts";
+import { followJob } from "./followJob.ts";
+import { assertRetriable, cancel, isJobTerminal, type Job } from "./job.ts";
+import { eventMessage, toMessage } from "./jobProto.ts";
+import { filterFields, getJobs, type JobView, jobOrders, listJobs } from "./jobQueries.ts";
+import { type MoveJobs, oneChange } from "./moveJobs.ts";
+import { type Accepted, type CheckedJob, checkRequest } from "./submitJobs.ts";
+
+export interface JobServiceOptions {
+  readonly pool: Pool;
+  readonly nats: NatsConnection;
+  readonly accept: (job: CheckedJob) => Promise<Accepted>;
+  readonly moveJobs: MoveJobs;
+}
+
+const maxBatch = 1_000;
+const maxWaitMs = 600_000;
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOptions): JobServiceServer {
+  /** An id that cannot be one is as unknown as one that was never given out. */
+  async function readJob(jobId: string, { tenant }: Call): Promise<JobView> {
+    if (jobId === "") throw invalid([{ field: "job_id", description: "is required" }]);
+    const job = uuid.test(jobId) ? (await getJobs(pool, tenant, [jobId])).get(jobId.toLowerCase()) : undefined;
+    if (job === undefined) throw notFound("job", jobId.slice(0, 64));
+    return job;
+  }
+
+  async function submitOne(request: SubmitJobRequest, call: Call, at: string): Promise<SubmitJobResult> {
+    try {
+      const checked = checkRequest(request, call, new Date(), at);
+      if (request.validateOnly) return acceptedResult({ jobId: "", existed: false });
+      return acceptedResult(await accept(checked));
+    } catch (error) {
+      if (error instanceof DomainError) return refusedResult(error);
+      throw error;
+    }
+  }
+
+  return {
+    submitJob: unary(async (request, call) => {
+      const checked = checkRequest(request, call, new Date());
+      if (request.validateOnly) return { job: { ...previewOf(checked), id: "" }, existed: false };
+      const { jobId, existed } = await accept(checked);
+      return { job: toMessage(await readJob(jobId, call)), existed };
+    }),
+
+    submitJobs: unary(async ({ requests }, call) => {
+      if (requests.length < 1 || requests.length > maxBatch) {
+        throw invalid([
+          { field: "requests", description: `has ${requests.length} items; it must have 1 to ${maxBatch}` },
+        ]);
+      }
+      const results = requests.map((request, index) => submitOne(request, call, `requests[${index}].`));
+      return { results: await Promise.all(results) };
+    }),
+
+    getJob: unary(async ({ jobId }, call) => ({ job: toMessage(await readJob(jobId, call)) })),
+
+    listJobs: unary(async (request, { tenant }) => {
+      const { filter, orderBy } = request;
+      const order = jobOrders.find((candidate) => candidate === (orderBy || "create_time desc"));
+      if (order === undefined) {
+        throw invalid([{ field: "order_by", description: `must be one of: ${jobOrders.join(", ")}` }]);
+      }
+      const query = { list: "jobs", tenant, filter, order };
+      const limit = pageSize(request.pageSize);
+      const listed = await listJobs(pool, {
+        tenant,
+        order,
+        filter: filter === "" ? null : parseFilter(filter, filterFields),
+        cursor: decodePageToken(request.pageToken, query),
+        limit: limit + 1,
+      });
+      const page = fitPage(listed, limit, ({ bytes }) => bytes);
+      const last = listed.length > page.length ? page.at(-1) : undefined;
+      const ids = page.map(({ id }) => id);
+      const jobs = ids.length === 0 ? new Map<string, JobView>() : await getJobs(pool, tenant, ids);
+      return {
+        jobs: ids.flatMap((id) => jobs.get(id) ?? []).map(toMessage),
+        nextPageToken: last === undefined ? "" : encodePageToken(query, [last.key, last.id]),
+      };
+    }),
+
+    watchJob: serverStream(async function* ({ jobId, afterSequence }, call): AsyncGenerator<WatchJobResponse> {
+      if (afterSequence < 0) throw invalid([{ field: "after_sequence", description: "must not be negative" }]);
+      const job = await readJob(jobId, call);
+      if (isJobTerminal(job.state) && afterSequence >= job.sequence) return;
+      for await (const fact of followJob({ db: pool, nats }, job, afterSequence, call.signal)) {
+        yield { event: eventMessage(fact) };
+      }
+    }),
+
+    waitJob: unary(async ({ jobId, timeout }, call) => {
+      checkWait(timeout);
+      const job = await readJob(jobId, call);
+      if (!isJobTerminal(job.state)) await endOf(job, waitSignal(durationMs(timeout) || 30_000, call));
+      const after = await readJob(jobId, call);
+      return { job: toMessage(after), done: isJobTerminal(after.state) };
+    }),
+
+    cancelJob: unary(async ({ jobId, message }, call) => {
+      const violations: { field: string; description: string }[] = [];
+      checkLine(message, "message", 256, (field, description) => violations.push({ field, description }));
+      if (violations.length > 0) throw invalid(violations);
+      const { id } = await readJob(jobId, call);
+      const cause = { reason: "CANCELLED_BY_USER", message };
+      await moveJobs([id], (job) => oneChange(cancel(job, cause), call.requestId));
+      return { job: toMessage(await readJob(id, call)) };
+    }),
+
+    retryJob: unary(async ({ jobId, requestId }, call) => {
+      const old = await readJob(jobId, call);
+      assertRetriable(old);
+      const request = { spec: JobSpec.fromJSON(old.spec), idempotencyKey: "", requestId, validateOnly: false };
+      const accepted = await accept(checkRequest(request, { ...originOf(call), retryOf: old.id }, new Date()));
+      return { job: toMessage(await readJob(accepted.jobId, call)) };
+    }),
+
+    listJobEvents: unary(async (request, call) => {
+      const job = await readJob(request.jobId, call);
+      const query = { list: "job events", jobId: job.id };
+      const after = Number(decodePageToken(request.pageToken, query)?.[0] ?? 0);
+      const limit = pageSize(request.pageSize);
+      const facts = await listFacts(pool, job.id, after, limit + 1);
+      const page = fitPage(facts, limit, ({ json }) => Buffer.byteLength(json));
+      return {
+        events: page.map(eventMessage),
+        nextPageToken: facts.length > page.length ? encodePageToken(query, [String(page.at(-1)?.sequence)]) : "",
+      };
+    }),
+  };
+
+  /** Resolves when the job has ended or the signal aborts. */
+  async function endOf(job: JobView, signal: AbortSignal): Promise<void> {
+    const facts = followJob({ db: pool, nats }, job, job.sequence, signal);
+    try {
+      // It ends after the terminal fact; what comes before does not matter here.
+      while (!(await facts.next()).done);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+}
+
+function originOf({ tenant, traceparent }: Call) {
+  return { tenant, traceparent };
+}
+
+/** Aborts a little before the caller stops waiting, so that it still gets the answer. */
+function waitSignal(waitMs: number, { deadline, signal }: Call): AbortSignal {
+  const left = deadline === null ? waitMs : Math.min(waitMs, deadline.getTime() - Date.now() - 100);
+  return AbortSignal.any([signal, AbortSignal.timeout(Math.max(0, left))]);
+}
+
+function checkWait(timeout: Parameters<typeof durationMs>[0]): void {
+  const violations: { field: string; description: string }[] = [];
+  const refuse = (field: string, description: string) => violations.push({ field, description });
+  checkDuration(timeout, "timeout", { minMs: 1, maxMs: maxWaitMs }, refuse);
+  if (violations.length > 0) throw invalid(violations);
+}
+
+function acceptedResult(accepted: Accepted): SubmitJobResult {
+  return { outcome: { $case: "accepted", value: accepted } };
+}
+
+function refusedResult({ code, reason, message, fields, metadata }: DomainError): SubmitJobResult {
+  const refused = { code, reason, message, fields: [...fields], jobId: metadata["jobId"] ?? "" };
+  return { outcome: { $case: "refused", value: refused } };
+}
+
+/** What `validate_only` answers: the job as it would be accepted. */
+function previewOf({ job, completedSpec }: CheckedJob) {
+  return toMessage({ ...viewless(job), spec: JobSpec.toJSON(completedSpec) });
+}
+
+function viewless(job: Job): Omit<JobView, "spec"> {
+  const now = new Date();
+  return {
+    ...job,
+    stateTime: now,
+    createTime: now,
+    startTime: null,
+    endTime: null,
+    deadlineTime: null,
+    retryOf: null,
+    idempotencyKey: null,
+    steps: job.steps.map((step) => ({
+      ...step,
+      stateTime: now.toISOString(),
+      dueTime: step.dueTime?.toISOString() ?? null,
+      startTime: null,
+      endTime: null,
+    })),
+  };
+}

@@ -1,0 +1,332 @@
+/**
+ * The statements that move jobs. Each takes many and makes one round trip; the caller owns the transaction. Reading for users
+ * is in jobQueries.ts.
+ */
+import { DomainError } from "@capstan/errors";
+import type { Db } from "@capstan/postgres";
+import { isJobTerminal, isStepTerminal, type Job, type JobState, type Step, type StepState } from "./job.ts";
+import { noRetry, type RetryPolicy } from "./retry.ts";
+
+/** A job as it is first written, with what only its birth needs. */
+export interface NewJob {
+  readonly job: Job;
+  readonly labels: Readonly<Record<string, string>>;
+  /** JSON mapping of the completed spec. */
+  readonly spec: string;
+  readonly source: string;
+  readonly idempotencyKey: string | null;
+  readonly requestId: string | null;
+  readonly requestHash: Uint8Array;
+  readonly retryOf: string | null;
+  /** From acceptance to the deadline of the whole job; null for none. */
+  readonly timeoutMs: number | null;
+}
+
+/** Writes jobs with their steps; leaves out those whose key is taken and gives back the ids of the others. */
+export async function insertJobs(db: Db, jobs: readonly NewJob[]): Promise<Set<string>> {
+  const steps = jobs.flatMap(({ job }) => job.steps.map((step, position) => ({ jobId: job.id, position, step })));
+  const { rows } = await db.query<{ id: string }>({
+    name: "insert_jobs",
+    text: `with accepted as (
+             insert into job.job (id, tenant, name, labels, spec, priority, source, idempotency_key, request_id,
+                                  request_hash, retry_of, state, reason, sequence, traceparent, deadline_time)
+             select id, tenant, name, labels, spec, priority, source, idempotency_key, request_id,
+                    request_hash, retry_of, state, reason, 1, traceparent,
+                    clock_timestamp() + timeout_ms * interval '1 millisecond'
+               from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::json[], $6::int[], $7::text[], $8::text[],
+                           $9::text[], $10::bytea[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::float8[])
+                 as job (id, tenant, name, labels, spec, priority, source, idempotency_key,
+                         request_id, request_hash, retry_of, state, reason, traceparent, timeout_ms)
+              -- Two batches with the same keys wait for each other: in one order, so that they cannot deadlock.
+              order by idempotency_key, request_id
+             on conflict do nothing
+             returning id
+           ), planned as (
+             insert into job.step (job_id, name, position, state, reason, attempt, due_time, retry)
+             select job_id, name, position, state, reason, attempt, due_time, retry
+               from unnest($16::uuid[], $17::text[], $18::int[], $19::text[], $20::text[], $21::int[],
+                           $22::timestamptz[], $23::json[])
+                 as step (job_id, name, position, state, reason, attempt, due_time, retry)
+               join accepted on accepted.id = step.job_id
+           )
+           select id from accepted`,
+    values: [
+      jobs.map(({ job }) => job.id),
+      jobs.map(({ job }) => job.tenant),
+      jobs.map(({ job }) => job.name),
+      jobs.map(({ labels }) => JSON.stringify(labels)),
+      jobs.map(({ spec }) => spec),
+      jobs.map(({ job }) => job.priority),
+      jobs.map(({ source }) => source),
+      jobs.map(({ idempotencyKey }) => idempotencyKey),
+      jobs.map(({ requestId }) => requestId),
+      jobs.map(({ requestHash }) => requestHash),
+      jobs.map(({ retryOf }) => retryOf),
+      jobs.map(({ job }) => job.state),
+      jobs.map(({ job }) => job.reason),
+      jobs.map(({ job }) => job.traceparent),
+      jobs.map(({ timeoutMs }) => timeoutMs),
+      steps.map(({ jobId }) => jobId),
+      steps.map(({ step }) => step.name),
+      steps.map(({ position }) => position),
+      steps.map(({ step }) => step.state),
+      steps.map(({ step }) => step.reason),
+      steps.map(({ step }) => step.attempt),
+      steps.map(({ step }) => step.dueTime),
+      steps.map(({ step }) => (step.retry.maxAttempts > 1 ? JSON.stringify(step.retry) : null)),
+    ],
+  });
+  return new Set(rows.map(({ id }) => id));
+}
+
+export interface TakenKey {
+  readonly tenant: string;
+  readonly idempotencyKey: string | null;
+  readonly requestId: string | null;
+  readonly jobId: string;
+  readonly requestHash: Buffer;
+}
+
+/** The jobs that hold any of these keys. */
+export async function findTakenKeys(db: Db, jobs: readonly NewJob[]): Promise<readonly TakenKey[]> {
+  const { rows } = await db.query<{
+    id: string;
+    tenant: string;
+    idempotency_key: string | null;
+    request_id: string | null;
+    request_hash: Buffer;
+  }>({
+    name: "find_taken_keys",
+    text: `select id, tenant, idempotency_key, request_id, request_hash
+             from job.job
+            where (tenant, idempotency_key) in (select * from unnest($1::text[], $2::text[]))
+           union
+           select id, tenant, idempotency_key, request_id, request_hash
+             from job.job
+            where (tenant, request_id) in (select * from unnest($1::text[], $3::text[]))`,
+    values: [
+      jobs.map(({ job }) => job.tenant),
+      jobs.map(({ idempotencyKey }) => idempotencyKey),
+      jobs.map(({ requestId }) => requestId),
+    ],
+  });
+  return rows.map((row) => ({
+    tenant: row.tenant,
+    idempotencyKey: row.idempotency_key,
+    requestId: row.request_id,
+    jobId: row.id,
+    requestHash: row.request_hash,
+  }));
+}
+
+interface JobRow {
+  id: string;
+  tenant: string;
+  name: string;
+  priority: number;
+  state: JobState;
+  reason: string;
+  message: string;
+  sequence: number;
+  traceparent: string | null;
+}
+
+interface StepRow {
+  job_id: string;
+  name: string;
+  state: StepState;
+  reason: string;
+  message: string;
+  attempt: number;
+  execution_id: string | null;
+  provider_name: string;
+  due_time: Date | null;
+  exit_code: number | null;
+  result: unknown;
+  retry: RetryPolicy | null;
+  start_time: Date | null;
+  now: Date;
+}
+
+export interface LockedJobs {
+  readonly jobs: Map<string, Job>;
+  /** The database's clock, by which everything in this transaction is decided. */
+  readonly now: Date;
+}
+
+/**
+ * Locks jobs until the transaction ends, always in the order of their ids, so that two batches cannot deadlock. The steps are
+ * read by a second statement, sent along with the first: one statement would read them as they were before it waited.
+ */
+export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJobs> {
+  const [locked, steps] = await Promise.all([
+    db.query<JobRow>({
+      name: "lock_jobs",
+      text: `select id, tenant, name, priority, state, reason, message, sequence, traceparent
+               from job.job
+              where id = any($1::uuid[])
+              order by id
+                for no key update`,
+      values: [ids],
+    }),
+    db.query<StepRow>({
+      name: "read_steps",
+      text: `select job_id, name, state, reason, message, attempt, execution_id, provider_name, due_time, exit_code, result, retry,
+                    start_time, clock_timestamp() as now
+               from job.step
+              where job_id = any($1::uuid[])
+              order by job_id, position`,
+      values: [ids],
+    }),
+  ]);
+  const stepsOf = Map.groupBy(steps.rows, ({ job_id }) => job_id);
+  const jobs = locked.rows.map((row): Job => {
+    const { id, tenant, name, priority, state, reason, message, sequence, traceparent } = row;
+    const job = { id, tenant, name, priority, state, reason, message, sequence, traceparent };
+    return { ...job, result: undefined, steps: (stepsOf.get(id) ?? []).map(stepFromRow) };
+  });
+  return { jobs: new Map(jobs.map((job) => [job.id, job])), now: steps.rows[0]?.now ?? new Date() };
+}
+
+function stepFromRow(row: StepRow): Step {
+  return {
+    name: row.name,
+    state: row.state,
+    reason: row.reason,
+    message: row.message,
+    attempt: row.attempt,
+    executionId: row.execution_id,
+    providerName: row.provider_name,
+    dueTime: row.due_time,
+    exitCode: row.exit_code,
+    result: row.result ?? undefined,
+    startTime: row.start_time,
+    retry: row.retry ?? noRetry,
+  };
+}
+
+/** A job as it was locked and as it is to be saved. */
+export interface Saved {
+  readonly before: Job;
+  readonly after: Job;
+}
+
+/** Saves moved jobs with their steps; throws ABORTED if one of either has moved since it was read, so that nothing is saved. */
+export async function saveJobs(db: Db, jobs: readonly Saved[]): Promise<void> {
+  const steps = jobs.flatMap(({ before, after }) =>
+    after.steps
+      .filter((step, index) => step !== before.steps[index])
+      .map((step) => ({ jobId: after.id, step, was: before.steps.find(({ name }) => name === step.name) })),
+  );
+  const { rows } = await db.query<{ jobs: number; steps: number }>({
+    name: "save_jobs",
+    text: `with moved as (
+             update job.job j
+                set state = change.state, reason = change.reason, message = change.message, sequence = change.sequence,
+                    result = coalesce(change.result, j.result),
+                    state_time = case when j.state = change.state then j.state_time else clock_timestamp() end,
+                    -- Not only on the way to RUNNING: a short job's start and end are reported together.
+                    start_time = coalesce(j.start_time,
+                                          case when change.start_time < j.create_time then j.create_time else change.start_time end,
+                                          case when change.state = 'RUNNING' then clock_timestamp() end),
+                    end_time = case when change.is_terminal then clock_timestamp() end
+               from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::int[], $7::json[], $8::bool[], $9::text[],
+                           $10::timestamptz[])
+                 as change (id, old_sequence, state, reason, message, sequence, result, is_terminal, old_state, start_time)
+              where j.id = change.id and j.sequence = change.old_sequence and j.state = change.old_state
+             returning j.id
+           ), moved_steps as (
+             update job.step s
+                set state = change.state, reason = change.reason, message = change.message, attempt = change.attempt,
+                    execution_id = change.execution_id, provider_name = change.provider_name, due_time = change.due_time,
+                    exit_code = change.exit_code, result = coalesce(change.result, s.result), start_time = change.start_time,
+                    state_time = case when s.state = change.state then s.state_time else clock_timestamp() end,
+                    end_time = case when change.is_terminal then clock_timestamp() end
+               from unnest($11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::int[], $18::uuid[],
+                           $19::text[], $20::timestamptz[], $21::int[], $22::json[], $23::timestamptz[], $24::bool[])
+                 as change (job_id, name, old_state, state, reason, message, attempt, execution_id,
+                            provider_name, due_time, exit_code, result, start_time, is_terminal)
+              where s.job_id = change.job_id and s.name = change.name and s.state = change.old_state
+             returning s.job_id
+           )
+           select (select count(*) from moved) as jobs, (select count(*) from moved_steps) as steps`,
+    values: [
+      jobs.map(({ after }) => after.id),
+      jobs.map(({ before }) => before.sequence),
+      jobs.map(({ after }) => after.state),
+      jobs.map(({ after }) => after.reason),
+      jobs.map(({ after }) => after.message),
+      jobs.map(({ after }) => after.sequence),
+      jobs.map(({ after }) => jsonOrNull(after.result)),
+      jobs.map(({ after }) => isJobTerminal(after.state)),
+      jobs.map(({ before }) => before.state),
+      jobs.map(({ after }) => firstStartOf(after)),
+      steps.map(({ jobId }) => jobId),
+      steps.map(({ step }) => step.name),
+      steps.map(({ was }) => was?.state),
+      steps.map(({ step }) => step.state),
+      steps.map(({ step }) => step.reason),
+      steps.map(({ step }) => step.message),
+      steps.map(({ step }) => step.attempt),
+      steps.map(({ step }) => step.executionId),
+      steps.map(({ step }) => step.providerName),
+      steps.map(({ step }) => step.dueTime),
+      steps.map(({ step }) => step.exitCode),
+      steps.map(({ step }) => jsonOrNull(step.result)),
+      steps.map(({ step }) => step.startTime),
+      steps.map(({ step }) => isStepTerminal(step.state)),
+    ],
+  });
+  if (rows[0]?.jobs === jobs.length && rows[0].steps === steps.length) return;
+  throw new DomainError({
+    code: "ABORTED",
+    reason: "JOB_HAS_MOVED",
+    message: "a job has moved since it was read; try again",
+  });
+}
+
+/** Null while none of its steps has begun. */
+function firstStartOf({ steps }: Job): Date | null {
+  const starts = steps.flatMap(({ startTime }) => (startTime === null ? [] : [startTime.getTime()]));
+  return starts.length === 0 ? null : new Date(Math.min(...starts));
+}
+
+function jsonOrNull(value: unknown): string | null {
+  return value === undefined ? null : JSON.stringify(value);
+}
+
+/** The specs of jobs, parsed. */
+export async function loadSpecs(db: Db, ids: readonly string[]): Promise<Map<string, unknown>> {
+  const { rows } = await db.query<{ id: string; spec: unknown }>({
+    name: "load_specs",
+    text: "select id, spec from job.job where id = any($1::uuid[])",
+    values: [ids],
+  });
+  return new Map(rows.map(({ id, spec }) => [id, spec]));
+}
+
+/** What the clock asks for: jobs past their deadline, jobs with a step that is due, and when the next will be. */
+export interface DueJobs {
+  readonly overdue: readonly string[];
+  readonly due: readonly string[];
+}
+
+/** With the clock as `(select …)`, which is read once: an index cannot be entered at a time that may change from row to row. */
+export async function findDueJobs(db: Db, limit: number): Promise<DueJobs> {
+  const { rows } = await db.query<{ id: string; is_overdue: boolean }>({
+    name: "find_due_jobs",
+    text: `(select id, true as is_overdue
+              from job.job
+             where deadline_time <= (select clock_timestamp()) and state in ('PENDING', 'RUNNING')
+             order by deadline_time
+             limit $1)
+           union all
+           (select distinct job_id, false
+              from (select job_id from job.step where due_time <= (select clock_timestamp()) order by due_time limit $1) due)`,
+    values: [limit],
+  });
+  return {
+    overdue: rows.filter((row) => row.is_overdue).map(({ id }) => id),
+    due: rows.filter((row) => !row.is_overdue).map(({ id }) => id),
+  };
+}

@@ -1,0 +1,48 @@
+/** The job service from start to end: what is opened here is closed in reverse. */
+import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
+import { migrate, openPool, startRelay } from "@capstan/postgres";
+import { JobInternalServiceService } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
+import { JobServiceService } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { type App, runService } from "@capstan/service";
+import { type Config, configSchema } from "./config.ts";
+import { startTimers } from "./fireTimers.ts";
+import type { Job } from "./job.ts";
+import { createJobInternalService } from "./jobInternalService.ts";
+import { createJobService } from "./jobService.ts";
+import { createMoveJobs } from "./moveJobs.ts";
+import { createAccept } from "./submitJobs.ts";
+import { startJobTelemetry } from "./telemetry.ts";
+
+const schema = "job";
+export const migrations = new URL("../migrations/", import.meta.url);
+export { configSchema };
+
+export async function start(app: App, config: Config): Promise<void> {
+  const { log } = app;
+  await app.untilReady("postgres", () => migrate({ url: config.CAPSTAN_DATABASE_URL, schema, directory: migrations }));
+  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, log });
+  app.onStop(() => pool.end());
+  app.addCheck("postgres", async () => void (await pool.query("select 1")));
+
+  const nats = await app.untilReady("nats", () => connectNats({ url: config.CAPSTAN_NATS_URL, name: schema, log }));
+  app.onStop(() => nats.close());
+  app.addCheck("nats", async () => void (await nats.rtt()));
+  await app.untilReady("stream", () => ensureStream(nats, { context: schema }, log));
+
+  const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
+  const relay = startRelay({ pool, context: schema, publish, log, app });
+  const noteJobs = startJobTelemetry(pool);
+  const onCommit = (jobs: readonly Job[]) => {
+    relay.wake();
+    timers.remind(jobs);
+    noteJobs(jobs);
+  };
+  const moveJobs = createMoveJobs(pool, onCommit);
+  const timers = startTimers(app, pool, moveJobs);
+  const accept = createAccept(pool, onCommit, timers.remindIn);
+
+  app.addService(JobServiceService, createJobService({ pool, nats, accept, moveJobs }));
+  app.addService(JobInternalServiceService, createJobInternalService(moveJobs));
+}
+
+if (import.meta.main) await runService("job", configSchema, start);

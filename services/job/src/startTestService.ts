@@ -1,0 +1,71 @@
+/** The service as its own process, for the specs beside this file: started as in production, spoken to over gRPC. */
+import { connectTo, type PromiseClient } from "@capstan/grpc";
+import {
+  ExecutionReport,
+  JobInternalServiceClient,
+  type ReportOutcome,
+} from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
+import { JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { createServiceProcess } from "../../../test/support/serviceProcess.ts";
+
+export interface TestService {
+  readonly jobs: PromiseClient<JobServiceClient>;
+  readonly internal: PromiseClient<JobInternalServiceClient>;
+  /** Sends the signal and answers when the process has ended: its exit code, or the name of the signal. */
+  end(signal: "SIGTERM" | "SIGKILL"): Promise<number | string>;
+}
+
+/** Answers when it is ready. Several on one database are replicas of each other. */
+export async function startTestService(database: TestDatabase, natsUrl: string): Promise<TestService> {
+  const service = createServiceProcess({
+    name: "job",
+    grpcAddress: "127.0.0.1:0",
+    healthAddress: "127.0.0.1:0",
+    env: { PATH: process.env["PATH"], CAPSTAN_DATABASE_URL: database.urlOf("job"), CAPSTAN_NATS_URL: natsUrl },
+  });
+  await service.start();
+  const address = String(service.log.findLast(({ msg }) => msg === "ready")?.["grpcAddress"]);
+  const jobs = connectTo(JobServiceClient, address);
+  const internal = connectTo(JobInternalServiceClient, address);
+  return {
+    jobs,
+    internal,
+    async end(signal) {
+      jobs.close();
+      internal.close();
+      return service.kill(signal);
+    },
+  };
+}
+
+type Outcome = "WAITING" | "STARTED" | "SUCCEEDED" | "FAILED" | "CANCELLED" | "TIMED_OUT" | "LOST";
+
+/** What became of the first attempt of a job's step, unless told otherwise. */
+export function reportOf(jobId: string, outcome: Outcome, more: Partial<ExecutionReport> = {}): ExecutionReport {
+  return {
+    ...ExecutionReport.fromPartial({ jobId, step: "main", attempt: 1, executionId: jobId, providerName: "local" }),
+    outcome: `EXECUTION_OUTCOME_${outcome}`,
+    ...more,
+  };
+}
+
+/** Reports in one call; the answers without their prefix. */
+export async function report(
+  { internal }: Pick<TestService, "internal">,
+  ...reports: readonly ExecutionReport[]
+): Promise<readonly string[]> {
+  const { outcomes } = await internal.reportExecutions({ reports: [...reports] });
+  return outcomes.map((outcome: ReportOutcome) => outcome.slice("REPORT_OUTCOME_".length));
+}
+
+/** The facts of a job as the log has them, `job.submitted` first; `*` marks a terminal one. */
+export async function factsOf(database: TestDatabase, jobId: string): Promise<readonly string[]> {
+  const rows = await queryOnce(
+    database.adminUrl,
+    `select noun || '.' || event || case when is_terminal then '*' else '' end as fact
+       from job.event where aggregate_id = $1 order by sequence`,
+    [jobId],
+  );
+  return rows.map(({ fact }) => String(fact));
+}

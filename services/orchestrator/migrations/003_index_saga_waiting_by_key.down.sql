@@ -1,0 +1,1 @@
+drop index orchestrator.saga_waiting_by_key;

@@ -1,0 +1,16 @@
+/** What the orchestrator reads from its environment. */
+import { baseConfig } from "@capstan/service";
+import { z } from "zod";
+
+const address = baseConfig.CAPSTAN_GRPC_ADDRESS;
+
+export const configSchema = z.object({
+  ...baseConfig,
+  CAPSTAN_GRPC_ADDRESS: address.default("127.0.0.1:7104"),
+  CAPSTAN_HEALTH_ADDRESS: baseConfig.CAPSTAN_HEALTH_ADDRESS.default("127.0.0.1:7184"),
+  CAPSTAN_JOB_ADDRESS: address.default("127.0.0.1:7101").describe("gRPC address of the job service"),
+  CAPSTAN_PROVIDER_ADDRESS: address.default("127.0.0.1:7102").describe("gRPC address of the provider service"),
+  CAPSTAN_EXECUTION_ADDRESS: address.default("127.0.0.1:7103").describe("gRPC address of the execution service"),
+});
+
+export type Config = z.infer<typeof configSchema>;

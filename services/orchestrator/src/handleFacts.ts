@@ -1,0 +1,48 @@
+/** Facts of the job and execution contexts, as what happened to sagas. Every fact may come again. */
+import type { ReceivedFact } from "@capstan/messaging";
+import { driveSagas, type SagaDeps, type Step } from "./driveSagas.ts";
+import type { Happened } from "./runJob.ts";
+import { cancellationOf, type ExecutionNews, executionNewsOf, newSagasOf } from "./sagaProto.ts";
+import { insertSagas, loadLiveSagasOfJobs, loadSagas } from "./sagaStore.ts";
+
+/** Begins a saga for each step that became READY, then ends those of jobs that are being cancelled. */
+export async function handleJobFacts(
+  deps: SagaDeps & { readonly onWaiting: (keys: readonly string[]) => void },
+  facts: readonly ReceivedFact[],
+): Promise<void> {
+  const sagas = facts.flatMap(newSagasOf);
+  if (sagas.length > 0) await insertSagas(deps.pool, sagas);
+  await cancelSagas(deps, facts);
+  // Only now, because what is cancelled in the same breath need not be placed first.
+  if (sagas.length > 0) deps.onWaiting(sagas.map(({ placementKey }) => placementKey));
+}
+
+async function cancelSagas(deps: SagaDeps, facts: readonly ReceivedFact[]): Promise<void> {
+  const cancellations = new Map(facts.flatMap((fact) => cancellationOf(fact) ?? []).map((each) => [each.jobId, each]));
+  if (cancellations.size === 0) return;
+  const live = await loadLiveSagasOfJobs(deps.pool, [...cancellations.keys()]);
+  const steps = live.flatMap((saga): Step[] => {
+    const cancellation = cancellations.get(saga.jobId);
+    if (cancellation === undefined) return [];
+    const { reason, message } = cancellation;
+    return [{ saga, happened: [{ type: "cancelled", reason, message }] }];
+  });
+  await driveSagas(deps, steps);
+}
+
+/** Tells the job context what runs, keeps its capacity, and settles what has ended. */
+export async function handleExecutionFacts(deps: SagaDeps, facts: readonly ReceivedFact[]): Promise<void> {
+  const news = Map.groupBy(
+    facts.flatMap((fact) => executionNewsOf(fact) ?? []),
+    ({ executionId }) => executionId,
+  );
+  const sagas = await loadSagas(deps.pool, [...news.keys()]);
+  const steps = [...sagas.values()].map(
+    (saga): Step => ({ saga, happened: (news.get(saga.id) ?? []).map(happenedOf) }),
+  );
+  await driveSagas(deps, steps);
+}
+
+function happenedOf({ outcome, time }: ExecutionNews): Happened {
+  return outcome === null ? { type: "started", time } : { type: "ended", outcome };
+}

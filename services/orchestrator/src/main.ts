@@ -1,0 +1,78 @@
+/** The orchestrator from start to end: what is opened here is closed in reverse. */
+import { connectTo } from "@capstan/grpc";
+import { connectNats, consumeFacts, createPublisher, ensureStream, type ReceivedFact } from "@capstan/messaging";
+import { migrate, openPool, startRelay } from "@capstan/postgres";
+import { ExecutionInternalServiceClient } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
+import { JobInternalServiceClient } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
+import { SagaServiceService } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
+import { ProviderInternalServiceClient } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
+import { type App, runService } from "@capstan/service";
+import { type Config, configSchema } from "./config.ts";
+import { handleExecutionFacts, handleJobFacts } from "./handleFacts.ts";
+import { startPlacing } from "./placeSagas.ts";
+import { createSagaService } from "./sagaService.ts";
+import { startSagaTelemetry } from "./telemetry.ts";
+import { startWaking } from "./wakeSagas.ts";
+
+const schema = "orchestrator";
+export const migrations = new URL("../migrations/", import.meta.url);
+export { configSchema };
+
+export async function start(app: App, config: Config): Promise<void> {
+  const { log } = app;
+  await app.untilReady("postgres", () => migrate({ url: config.CAPSTAN_DATABASE_URL, schema, directory: migrations }));
+  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, log });
+  app.onStop(() => pool.end());
+  app.addCheck("postgres", async () => void (await pool.query("select 1")));
+
+  const nats = await app.untilReady("nats", () => connectNats({ url: config.CAPSTAN_NATS_URL, name: schema, log }));
+  app.onStop(() => nats.close());
+  app.addCheck("nats", async () => void (await nats.rtt()));
+  // Those it consumes too, so that the services may start in any order.
+  for (const context of [schema, "job", "execution"]) {
+    await app.untilReady("streams", () => ensureStream(nats, { context }, log));
+  }
+
+  const contexts = {
+    jobs: connectTo(JobInternalServiceClient, config.CAPSTAN_JOB_ADDRESS),
+    providers: connectTo(ProviderInternalServiceClient, config.CAPSTAN_PROVIDER_ADDRESS),
+    executions: connectTo(ExecutionInternalServiceClient, config.CAPSTAN_EXECUTION_ADDRESS),
+  };
+  app.onStop(() => {
+    for (const client of Object.values(contexts)) client.close();
+  });
+
+  const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
+  const relay = startRelay({ pool, context: schema, publish, log, app });
+  const base = { pool, contexts, onFacts: () => relay.wake() };
+  const placing = startPlacing(app, { ...base, onPlaced: startSagaTelemetry(pool) });
+  const deps = { ...base, onFreed: placing.freed, onWaiting: placing.waiting };
+  startWaking(app, deps);
+
+  const handlers = {
+    job: (facts: readonly ReceivedFact[]) => handleJobFacts(deps, facts),
+    execution: (facts: readonly ReceivedFact[]) => handleExecutionFacts(deps, facts),
+  };
+  for (const [context, handle] of Object.entries(handlers)) {
+    const consumer = consumeFacts({
+      nc: nats,
+      db: pool,
+      contexts: [context],
+      durable: `orchestrator-${context}`,
+      handle,
+      log,
+    });
+    app.onStop(() => consumer.stop());
+    app.addCheck(`consumer-${context}`, async () => {
+      if (!consumer.isHealthy()) throw new Error("the consumer does not receive");
+    });
+  }
+
+  const handleFacts = async (facts: readonly ReceivedFact[]) => {
+    await handlers.job(facts.filter((fact) => fact.context === "job"));
+    await handlers.execution(facts.filter((fact) => fact.context === "execution"));
+  };
+  app.addService(SagaServiceService, createSagaService({ ...deps, handleFacts }));
+}
+
+if (import.meta.main) await runService("orchestrator", configSchema, start);

@@ -1,0 +1,347 @@
+/**
+ * The path of one attempt of one step across the contexts, told once. Facts and answers come in, commands go out; nothing here
+ * does I/O. What a job itself may do is in services/job/src/job.ts.
+ *
+ *   WAITING ──held──▶ RESERVED ──runs──▶ STARTED ──ended──▶ SETTLING ──told──▶ DONE
+ *   RESERVED, STARTED ──cancelled──▶ COMPENSATING ──ended──▶ SETTLING ──told──▶ COMPENSATED; WAITING settles at once
+ *   any live stage ──a command is refused for good──▶ PARKED ──operator──▶ its stage again, or COMPENSATING
+ *
+ * An attempt has one id: its saga, its reservation and its execution share it. Every command is idempotent by that id, so a
+ * crash anywhere is repaired by sending it again. Capacity is held before the execution is asked for, and that it is held is
+ * saved first: only what is RESERVED can be running, and only that has to be stopped.
+ */
+import { uuidv5 } from "@capstan/postgres";
+import type { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+
+export type Stage =
+  | "WAITING"
+  | "RESERVED"
+  | "STARTED"
+  | "SETTLING"
+  | "DONE"
+  | "COMPENSATING"
+  | "COMPENSATED"
+  | "PARKED";
+
+/** How an attempt ended, as it is reported to the job context. */
+export interface Outcome {
+  readonly type: "SUCCEEDED" | "FAILED" | "CANCELLED" | "TIMED_OUT" | "LOST" | "SKIPPED";
+  readonly reason: string;
+  readonly message: string;
+  readonly exitCode: number | null;
+  /** JSON value; undefined if the workload gave none. */
+  readonly result: unknown;
+  /** When it began to run, ISO 8601 by the provider's clock; null if it never did or nobody saw it. */
+  readonly startTime: string | null;
+  /** When it ended, ISO 8601 by the provider's clock; null if it never ran. */
+  readonly time: string | null;
+}
+
+/** Where an attempt was placed. */
+export interface Placed {
+  readonly providerId: string;
+  readonly providerName: string;
+  readonly kind: string;
+  readonly endpoint: string;
+}
+
+export interface Saga {
+  readonly id: string;
+  readonly tenant: string;
+  readonly jobId: string;
+  readonly jobName: string;
+  readonly step: string;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly spec: StepSpec;
+  readonly traceparent: string | null;
+  /** When its step became READY, by the clock of the job context. */
+  readonly readyTime: Date;
+  /** Sagas with the same key can be placed on the same providers. */
+  readonly placementKey: string;
+  readonly stage: Stage;
+  readonly reason: string;
+  readonly message: string;
+  readonly placed: Placed | null;
+  /** How it ended, or how an operator or a cancel wants it reported; null until then. */
+  readonly outcome: Outcome | null;
+  /** Failed tries in a row of the command that is due. */
+  readonly failures: number;
+  /** The stage it was parked in; null unless PARKED. */
+  readonly parkedStage: Stage | null;
+  /** Guards every save. */
+  readonly version: number;
+  /** The number of its last fact. */
+  readonly sequence: number;
+  /** From now to the next look at it, if nothing happens before. */
+  readonly wakeInMs: number;
+}
+
+export type Command =
+  | { readonly type: "start" }
+  | { readonly type: "confirm" }
+  | { readonly type: "stop"; readonly reason: string; readonly message: string }
+  | { readonly type: "release" }
+  | { readonly type: "report"; readonly outcome: Outcome | WaitingFor | Started };
+
+/** An attempt runs. */
+export interface Started {
+  readonly type: "STARTED";
+  readonly reason: "UNSPECIFIED";
+  readonly message: "";
+  /** ISO 8601, by the provider's clock. */
+  readonly time: string | null;
+}
+
+/** Why an attempt is not placed yet. */
+export interface WaitingFor {
+  readonly type: "WAITING";
+  readonly reason: string;
+  readonly message: string;
+}
+
+export type Happened =
+  | { readonly type: "held"; readonly placed: Placed }
+  | { readonly type: "notPlaced"; readonly reason: string; readonly message: string }
+  | { readonly type: "started"; readonly time: string | null }
+  | { readonly type: "ended"; readonly outcome: Outcome }
+  | { readonly type: "cancelled"; readonly reason: string; readonly message: string }
+  | { readonly type: "told" }
+  | { readonly type: "commandFailed"; readonly message: string }
+  | { readonly type: "commandRefused"; readonly message: string }
+  | { readonly type: "overdue" }
+  | { readonly type: "retried" }
+  | { readonly type: "skipped" }
+  | { readonly type: "compensated" };
+
+export interface Advance {
+  readonly saga: Saga;
+  readonly commands: readonly Command[];
+}
+
+/** A start is asked for again this soon the first time: the connection may break between the save and the call. */
+const startAgainMs = 5_000;
+
+/** How long a stage may stand still before its command is sent again. */
+export const wakeInMs = {
+  WAITING: 0,
+  RESERVED: 30_000,
+  STARTED: 300_000,
+  SETTLING: 1_000,
+  COMPENSATING: 30_000,
+} as const;
+
+/**
+ * How long capacity is held without confirmation: as long as the start may take, and then far longer than the execution context may
+ * be away; a day at most.
+ */
+export function holdSecondsOf({ spec }: Saga): number {
+  return Math.min(86_400, 1_800 + (spec.startTimeout?.seconds ?? 0));
+}
+
+/** The id of an attempt. */
+export function sagaId(jobId: string, step: string, attempt: number): string {
+  return uuidv5(`attempt/${jobId}/${step}/${attempt}`);
+}
+
+/** What follows from several things in a row. Capacity that is given back needs no confirmation. */
+export function advanceAll(saga: Saga, happened: readonly Happened[]): Advance {
+  let after = saga;
+  const commands: Command[] = [];
+  for (const each of happened) {
+    const next = advance(after, each);
+    after = next.saga;
+    commands.push(...next.commands);
+  }
+  const isReleased = commands.some(({ type }) => type === "release");
+  return { saga: after, commands: isReleased ? commands.filter(({ type }) => type !== "confirm") : commands };
+}
+
+export function isEnded(stage: Stage): boolean {
+  return stage === "DONE" || stage === "COMPENSATED";
+}
+
+/** What happens next; the saga itself (the same object) when it is already so. */
+export function advance(saga: Saga, happened: Happened): Advance {
+  if (isEnded(saga.stage)) return only(saga);
+  switch (happened.type) {
+    case "held":
+      // Otherwise whoever moved it on also gives back what is held: a release of an id not yet held is remembered.
+      if (saga.stage !== "WAITING") return only(saga);
+      return go(saga, "RESERVED", { placed: happened.placed, wakeInMs: startAgainMs }, { type: "start" });
+
+    case "notPlaced":
+      return saga.stage === "WAITING" ? stillWaiting(saga, happened) : only(saga);
+
+    case "started":
+      return confirm(saga, happened.time);
+
+    case "ended":
+      return end(saga, happened.outcome);
+
+    case "cancelled":
+      return cancel(saga, happened);
+
+    case "told":
+      if (saga.stage !== "SETTLING") return only(saga);
+      return go(saga, isCompensation(saga) ? "COMPENSATED" : "DONE", {});
+
+    case "commandFailed":
+      return retryLater(saga, happened.message);
+
+    case "commandRefused":
+      return saga.stage === "PARKED" ? only(saga) : park(saga, happened.message);
+
+    case "overdue":
+      if (saga.stage === "PARKED") return only(saga);
+      return { saga: { ...saga, wakeInMs: waitOf(saga.stage) }, commands: commandsDue(saga) };
+
+    case "retried":
+    case "skipped":
+    case "compensated":
+      return saga.stage === "PARKED" ? moveParked(saga, happened.type) : only(saga);
+  }
+}
+
+/** A step that waits for an operator says so. */
+function park(saga: Saga, message: string): Advance {
+  const why = { reason: "COMMAND_REFUSED", message };
+  return go(
+    saga,
+    "PARKED",
+    { ...why, parkedStage: saga.stage },
+    { type: "report", outcome: { type: "WAITING", ...why } },
+  );
+}
+
+function moveParked(saga: Saga, verb: "retried" | "skipped" | "compensated"): Advance {
+  if (verb === "skipped") return undo(saga, byOperator("SKIPPED", "an operator has skipped it"));
+  if (verb === "compensated") return undo(saga, byOperator("FAILED", "an operator has undone it"));
+  const back: Saga = { ...saga, stage: saga.parkedStage ?? "WAITING" };
+  return go(back, back.stage, { reason: "OPERATOR" }, ...commandsDue(back));
+}
+
+/** What an operator should know. A saga that goes its normal way is silent: the facts of job and execution tell its path. */
+export type News = "parked" | "retried" | "skipped" | "compensated";
+
+/** What a move is told as, in order. */
+export function newsOf(before: Saga, after: Saga): readonly News[] {
+  const news: News[] = [];
+  if (before.stage === "PARKED" && after.reason === "OPERATOR" && after.stage === before.parkedStage)
+    news.push("retried");
+  if (before.stage === "PARKED" && after.outcome?.type === "SKIPPED") news.push("skipped");
+  if (before.stage !== "PARKED" && after.stage === "PARKED") news.push("parked");
+  if (before.stage !== "COMPENSATED" && after.stage === "COMPENSATED") news.push("compensated");
+  return news;
+}
+
+function only(saga: Saga, ...commands: readonly Command[]): Advance {
+  return { saga, commands };
+}
+
+function go(saga: Saga, stage: Stage, fields: Partial<Saga>, ...commands: readonly Command[]): Advance {
+  const fresh = { reason: "UNSPECIFIED", message: "", failures: 0, parkedStage: null, wakeInMs: waitOf(stage) };
+  return { saga: { ...saga, ...fresh, ...fields, stage }, commands };
+}
+
+function waitOf(stage: Stage): number {
+  return stage in wakeInMs ? wakeInMs[stage as keyof typeof wakeInMs] : 0;
+}
+
+function stillWaiting(saga: Saga, { reason, message }: { reason: string; message: string }): Advance {
+  const isNews = saga.reason !== reason || saga.message !== message;
+  const after = { ...saga, reason, message, failures: 0, wakeInMs: wakeInMs.WAITING };
+  return isNews ? only(after, { type: "report", outcome: { type: "WAITING", reason, message } }) : only(after);
+}
+
+/** The pivot: it runs. One that is being stopped is told of all the same, because it did run. */
+function confirm(saga: Saga, time: string | null): Advance {
+  if (saga.stage === "SETTLING") return only(saga);
+  const commands: readonly Command[] = [{ type: "confirm" }, { type: "report", outcome: startedAt(time) }];
+  return saga.stage === "RESERVED" ? go(saga, "STARTED", {}, ...commands) : only(saga, ...commands);
+}
+
+function startedAt(time: string | null): Started {
+  return { type: "STARTED", reason: "UNSPECIFIED", message: "", time };
+}
+
+/** Its start may not have been told: its fact comes after that of the end when the broker was away in between. */
+function end(saga: Saga, outcome: Outcome): Advance {
+  const { saga: after, commands } = settle(saga, saga.outcome ?? outcome);
+  return saga.stage === "STARTED" ? only(after, ...commands) : only(after, ...reportsOfStart(outcome), ...commands);
+}
+
+/** The end is known: the job is told, the capacity given back. */
+function settle(saga: Saga, outcome: Outcome): Advance {
+  return go(saga, "SETTLING", { outcome }, { type: "report", outcome }, { type: "release" });
+}
+
+/** A saga that was never placed has nothing to stop; a placed one is stopped, and settles when its end is confirmed. */
+function cancel(saga: Saga, { reason, message }: { reason: string; message: string }): Advance {
+  switch (saga.stage) {
+    case "WAITING":
+      return settle(saga, unrun("CANCELLED", reason, message));
+    case "RESERVED":
+    case "STARTED":
+      return go(saga, "COMPENSATING", { reason, message }, { type: "stop", reason, message });
+    case "PARKED":
+      return undo(saga, unrun("CANCELLED", reason, message));
+    default:
+      return only(saga);
+  }
+}
+
+/**
+ * The way out of PARKED: whatever was placed is stopped, and `outcome` is what the job is told in the end. What has ended already
+ * would not tell of its end once more.
+ */
+function undo(saga: Saga, outcome: Outcome): Advance {
+  if (saga.placed === null || saga.parkedStage === "SETTLING") return settle(saga, outcome);
+  const { reason, message } = outcome;
+  const stop: Command = { type: "stop", reason: "OPERATOR", message };
+  return go(saga, "COMPENSATING", { outcome, reason, message }, stop);
+}
+
+function byOperator(type: Outcome["type"], message: string): Outcome {
+  return unrun(type, "OPERATOR", message);
+}
+
+/** An end that no workload came to. */
+function unrun(type: Outcome["type"], reason: string, message: string): Outcome {
+  return { type, reason, message, exitCode: null, result: undefined, startTime: null, time: null };
+}
+
+function isCompensation({ outcome }: Saga): boolean {
+  return outcome?.type === "CANCELLED" || outcome?.reason === "OPERATOR";
+}
+
+/** The wait doubles up to half a minute. What a stop was given to say stays: it is told to the execution when it succeeds. */
+function retryLater(saga: Saga, failure: string): Advance {
+  const failures = saga.failures + 1;
+  const message = saga.stage === "COMPENSATING" ? saga.message : failure;
+  return only({ ...saga, failures, message, wakeInMs: Math.min(30_000, 200 * 2 ** Math.min(failures, 10)) });
+}
+
+/** The commands of a stage, sent again when it has stood still. */
+function commandsDue(saga: Saga): readonly Command[] {
+  switch (saga.stage) {
+    case "RESERVED":
+      return [{ type: "start" }];
+    case "STARTED":
+      return [{ type: "start" }, { type: "confirm" }];
+    case "SETTLING":
+      return saga.outcome === null ? [] : [...reportsOfStart(saga.outcome), ...settle(saga, saga.outcome).commands];
+    case "COMPENSATING":
+      return [{ type: "stop", reason: stopReason(saga), message: saga.message }];
+    default:
+      return [];
+  }
+}
+
+function reportsOfStart({ startTime }: Outcome): readonly Command[] {
+  return startTime === null ? [] : [{ type: "report", outcome: startedAt(startTime) }];
+}
+
+function stopReason({ outcome, reason }: Saga): string {
+  return outcome?.reason ?? (reason === "JOB_TIMEOUT" ? reason : "CANCELLED_BY_USER");
+}

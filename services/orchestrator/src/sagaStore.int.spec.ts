@@ -1,0 +1,88 @@
+import { parseFilter } from "@capstan/grpc";
+import { openPool, type Pool, uuidv7 } from "@capstan/postgres";
+import { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../../test/support/database.ts";
+import { countRowsRead } from "../../../test/support/rowsRead.ts";
+import { sagaId } from "./runJob.ts";
+import { filterFields, listSagas } from "./sagaQueries.ts";
+import { claimOverdue, claimWaiting, claimWaitingOf, insertSagas, saveSagas } from "./sagaStore.ts";
+
+let database: TestDatabase;
+let pool: Pool;
+
+beforeAll(async () => {
+  database = await createMigratedDatabase("orchestrator", new URL("../migrations/", import.meta.url));
+  pool = openPool({ url: database.url, schema: "orchestrator", log: createTestLog() });
+});
+
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+
+const placed = { providerId: "", providerName: "local", kind: "PROVIDER_KIND_PROCESS", endpoint: "" };
+
+/** Makes sagas that wait. */
+async function wait(count: number, placementKey = "any process"): Promise<void> {
+  const sagas = Array.from({ length: count }, () => {
+    const jobId = uuidv7();
+    return {
+      id: sagaId(jobId, "main", 1),
+      tenant: "default",
+      jobId,
+      jobName: "a job",
+      step: "main",
+      attempt: 1,
+      priority: 0,
+      spec: StepSpec.fromPartial({ command: ["true"] }),
+      traceparent: null,
+      readyTime: new Date(),
+      placementKey,
+    };
+  });
+  await insertSagas(pool, sagas);
+}
+
+beforeEach(() => pool.query("truncate saga"));
+
+test("looking for sagas that stand still reads nothing of those that go on", async () => {
+  await wait(9);
+  const sagas = await claimWaiting(pool, { exceptKeys: [], limit: 9 });
+  await saveSagas(
+    pool,
+    sagas.map((saga) => ({ ...saga, stage: "STARTED", placed, wakeInMs: 60_000 })),
+  );
+  expect(await countRowsRead(pool, "saga", (db) => claimOverdue(db, 256))).toBe(0);
+});
+
+test("the next of one key is found without reading what waits before it", async () => {
+  await wait(200, "before");
+  await wait(3, "behind");
+  await pool.query("analyze saga");
+  const read = await countRowsRead(pool, "saga", async (db) => {
+    expect(await claimWaitingOf(db, "behind", 2)).toHaveLength(2);
+  });
+  expect(read).toBeLessThan(20);
+});
+
+test("the sagas of one job are found without reading those of others", async () => {
+  await wait(200);
+  await pool.query("analyze saga");
+  const { rows } = await pool.query<{ job_id: string }>("select job_id from saga limit 1");
+  const filter = parseFilter(`job_id = ${rows[0]?.job_id}`, filterFields);
+  const read = await countRowsRead(pool, "saga", async (db) => {
+    expect(await listSagas(db, { tenant: "default", filter, cursor: null, limit: 51 })).toHaveLength(1);
+  });
+  expect(read).toBe(1);
+});
+
+test("two saves of the same sagas in opposite orders do not wait for each other", async () => {
+  await wait(500);
+  for (let round = 0; round < 10; round += 1) {
+    await pool.query("update saga set wakeup_time = clock_timestamp()");
+    const sagas = await claimWaiting(pool, { exceptKeys: [], limit: 500 });
+    const saved = await Promise.all([saveSagas(pool, sagas), saveSagas(pool, sagas.toReversed())]);
+    expect(saved.map((ids) => ids.size).sort((a, b) => a - b)).toEqual([0, 500]);
+  }
+});

@@ -1,0 +1,220 @@
+/** The statements that move sagas: each takes many, in one round trip. Reading for operators is in sagaQueries.ts. */
+import type { Db } from "@capstan/postgres";
+import { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import type { Outcome, Placed, Saga, Stage } from "./runJob.ts";
+
+/** A saga as it begins: WAITING, never placed. */
+export interface NewSaga {
+  readonly id: string;
+  readonly tenant: string;
+  readonly jobId: string;
+  readonly jobName: string;
+  readonly step: string;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly spec: StepSpec;
+  readonly traceparent: string | null;
+  readonly readyTime: Date;
+  readonly placementKey: string;
+}
+
+/** Writes sagas; those that are there already stay as they are. */
+export async function insertSagas(db: Db, sagas: readonly NewSaga[]): Promise<void> {
+  await db.query({
+    name: "insert_sagas",
+    text: `insert into orchestrator.saga
+             (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key, stage, reason,
+              wakeup_time)
+           select id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key,
+                  'WAITING', 'QUEUED', clock_timestamp()
+             from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::int[], $8::json[],
+                         $9::text[], $10::timestamptz[], $11::text[])
+               as saga (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key)
+           on conflict do nothing`,
+    values: [
+      sagas.map(({ id }) => id),
+      sagas.map(({ tenant }) => tenant),
+      sagas.map(({ jobId }) => jobId),
+      sagas.map(({ jobName }) => jobName),
+      sagas.map(({ step }) => step),
+      sagas.map(({ attempt }) => attempt),
+      sagas.map(({ priority }) => priority),
+      sagas.map(({ spec }) => JSON.stringify(StepSpec.toJSON(spec))),
+      sagas.map(({ traceparent }) => traceparent),
+      sagas.map(({ readyTime }) => readyTime),
+      sagas.map(({ placementKey }) => placementKey),
+    ],
+  });
+}
+
+export interface SagaRow {
+  id: string;
+  tenant: string;
+  job_id: string;
+  job_name: string;
+  step: string;
+  attempt: number;
+  priority: number;
+  position: number;
+  spec: unknown;
+  traceparent: string | null;
+  ready_time: Date;
+  placement_key: string;
+  stage: Stage;
+  reason: string;
+  message: string;
+  placed: Placed | null;
+  outcome: Outcome | null;
+  failures: number;
+  parked_stage: Stage | null;
+  version: number;
+  sequence: number;
+}
+
+export function sagaFromRow(row: SagaRow): Saga {
+  return {
+    id: row.id,
+    tenant: row.tenant,
+    jobId: row.job_id,
+    jobName: row.job_name,
+    step: row.step,
+    attempt: row.attempt,
+    priority: row.priority,
+    spec: StepSpec.fromJSON(row.spec),
+    traceparent: row.traceparent,
+    readyTime: row.ready_time,
+    placementKey: row.placement_key,
+    stage: row.stage,
+    reason: row.reason,
+    message: row.message,
+    placed: row.placed,
+    outcome: row.outcome,
+    failures: row.failures,
+    parkedStage: row.parked_stage,
+    version: row.version,
+    sequence: row.sequence,
+    wakeInMs: 0,
+  };
+}
+
+/**
+ * How long a claimed saga is left alone: a little longer than the deadline of the call that the pass makes. If its claimer died, it
+ * is claimed again after this.
+ */
+const claimSeconds = 12;
+
+/** The wake-up time is the claim: nobody else sees them until it has passed. */
+function claimOfWaiting(condition: string): string {
+  return `update orchestrator.saga s
+             set wakeup_time = clock_timestamp() + $2 * interval '1 second', version = s.version + 1
+            from (select id
+                    from orchestrator.saga
+                   where stage = 'WAITING' and wakeup_time <= clock_timestamp() and ${condition}
+                   order by priority desc, position
+                   limit $1
+                     for update skip locked) due
+           where s.id = due.id
+          returning s.*`;
+}
+
+/** Claims WAITING sagas for one pass, most urgent first, of all keys but `exceptKeys`: of these it reads over every one. */
+export async function claimWaiting(
+  db: Db,
+  { exceptKeys, limit }: { exceptKeys: readonly string[]; limit: number },
+): Promise<readonly Saga[]> {
+  const { rows } = await db.query<SagaRow>({
+    name: "claim_waiting",
+    text: claimOfWaiting("placement_key <> all($3::text[])"),
+    values: [limit, claimSeconds, exceptKeys],
+  });
+  return mostUrgentFirst(rows);
+}
+
+/** Claims WAITING sagas of one key, most urgent first. */
+export async function claimWaitingOf(db: Db, key: string, limit: number): Promise<readonly Saga[]> {
+  const { rows } = await db.query<SagaRow>({
+    name: "claim_waiting_of",
+    text: claimOfWaiting("placement_key = $3"),
+    values: [limit, claimSeconds, key],
+  });
+  return mostUrgentFirst(rows);
+}
+
+function mostUrgentFirst(rows: SagaRow[]): readonly Saga[] {
+  return rows.sort((a, b) => b.priority - a.priority || a.position - b.position).map(sagaFromRow);
+}
+
+/** Claims sagas whose stage has stood still for too long. The clock is read once, so that the index can be entered at it. */
+export async function claimOverdue(db: Db, limit: number): Promise<readonly Saga[]> {
+  const { rows } = await db.query<SagaRow>({
+    name: "claim_overdue",
+    text: `update orchestrator.saga s
+              set wakeup_time = clock_timestamp() + $2 * interval '1 second', version = s.version + 1
+             from (select id
+                     from orchestrator.saga
+                    where stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING')
+                      and wakeup_time <= (select clock_timestamp())
+                    order by wakeup_time
+                    limit $1
+                      for update skip locked) due
+            where s.id = due.id
+           returning s.*`,
+    values: [limit, claimSeconds],
+  });
+  return rows.map(sagaFromRow);
+}
+
+export async function loadSagas(db: Db, ids: readonly string[]): Promise<Map<string, Saga>> {
+  const { rows } = await db.query<SagaRow>({
+    name: "load_sagas",
+    text: "select * from orchestrator.saga where id = any($1::uuid[])",
+    values: [ids],
+  });
+  return new Map(rows.map((row) => [row.id, sagaFromRow(row)]));
+}
+
+/** The sagas of jobs that have not ended. */
+export async function loadLiveSagasOfJobs(db: Db, jobIds: readonly string[]): Promise<readonly Saga[]> {
+  const { rows } = await db.query<SagaRow>({
+    name: "load_live_sagas_of_jobs",
+    text: `select * from orchestrator.saga where job_id = any($1::uuid[]) and stage not in ('DONE', 'COMPENSATED')`,
+    values: [jobIds],
+  });
+  return rows.map(sagaFromRow);
+}
+
+/** Saves sagas that still have the version that was read; gives back the ids that were saved. */
+export async function saveSagas(db: Db, unordered: readonly Saga[]): Promise<Set<string>> {
+  // In the order of ids, so that two saves of the same ones cannot deadlock.
+  const sagas = unordered.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const { rows } = await db.query<{ id: string }>({
+    name: "save_sagas",
+    text: `update orchestrator.saga s
+              set stage = change.stage, reason = change.reason, message = change.message,
+                  placed = change.placed, outcome = change.outcome, failures = change.failures,
+                  parked_stage = change.parked_stage, sequence = change.sequence, version = s.version + 1,
+                  stage_time = case when s.stage = change.stage then s.stage_time else clock_timestamp() end,
+                  wakeup_time = case when change.stage in ('DONE', 'COMPENSATED', 'PARKED') then null
+                                     else clock_timestamp() + change.wake_in_ms * interval '1 millisecond' end
+             from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::json[], $7::json[], $8::int[], $9::text[],
+                         $10::float8[], $11::int[])
+               as change (id, version, stage, reason, message, placed, outcome, failures, parked_stage, wake_in_ms,
+                          sequence)
+            where s.id = change.id and s.version = change.version and s.stage not in ('DONE', 'COMPENSATED')
+           returning s.id`,
+    values: [
+      sagas.map(({ id }) => id),
+      sagas.map(({ version }) => version),
+      sagas.map(({ stage }) => stage),
+      sagas.map(({ reason }) => reason),
+      sagas.map(({ message }) => message),
+      sagas.map(({ placed }) => (placed === null ? null : JSON.stringify(placed))),
+      sagas.map(({ outcome }) => (outcome === null ? null : JSON.stringify(outcome))),
+      sagas.map(({ failures }) => failures),
+      sagas.map(({ parkedStage }) => parkedStage),
+      sagas.map(({ wakeInMs }) => wakeInMs),
+      sagas.map(({ sequence }) => sequence),
+    ],
+  });
+  return new Set(rows.map(({ id }) => id));
+}

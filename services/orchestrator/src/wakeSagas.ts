@@ -1,0 +1,20 @@
+/** Sends the command of a stage again when the saga has stood still for too long: the repair of every crash and lost answer. */
+import type { App, Loop } from "@capstan/service";
+import { driveSagas, type SagaDeps } from "./driveSagas.ts";
+import { claimOverdue } from "./sagaStore.ts";
+
+const passLimit = 256;
+
+export function startWaking(app: App, deps: SagaDeps): Loop {
+  return app.startLoop({ name: "wake-sagas", intervalMs: 2_000, once: () => wakeSagasOnce(deps) });
+}
+
+/** One pass; true when there may be more. */
+export async function wakeSagasOnce(deps: SagaDeps): Promise<boolean> {
+  const sagas = await claimOverdue(deps.pool, passLimit);
+  await driveSagas(
+    deps,
+    sagas.map((saga) => ({ saga, happened: [{ type: "overdue" }] })),
+  );
+  return sagas.length === passLimit;
+}

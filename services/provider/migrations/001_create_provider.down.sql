@@ -1,0 +1,2 @@
+drop table provider.reservation;
+drop table provider.provider;

@@ -1,0 +1,65 @@
+/** The RPCs of the orchestrator and the runners: check the batch, hand it on, answer. */
+import { invalid } from "@capstan/errors";
+import { unary } from "@capstan/grpc";
+import type { Pool } from "@capstan/postgres";
+import type { ProviderInternalServiceServer } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
+import type { Capacity } from "./capacity.ts";
+import { readCapacityRequests, readIds } from "./capacityRequests.ts";
+import { noteHealth } from "./health.ts";
+import { kindFromMessage, toProbeTarget } from "./providerProto.ts";
+import { withoutControlCharacters } from "./providerSpec.ts";
+import { listProbeTargets } from "./providerStore.ts";
+import { confirmReservations } from "./reservationStore.ts";
+
+const maxHealthMessageLength = 512;
+
+export interface ProviderInternalServiceOptions {
+  readonly pool: Pool;
+  readonly capacity: Capacity;
+  /** Failed probes in a row that make a provider UNHEALTHY. */
+  readonly failureThreshold: number;
+  /** Called after each commit that has left facts. */
+  readonly onCommit: () => void;
+}
+
+export function createProviderInternalService(options: ProviderInternalServiceOptions): ProviderInternalServiceServer {
+  const { pool, capacity, failureThreshold, onCommit } = options;
+  return {
+    reserveCapacity: unary(async ({ requests }, { traceparent }) => ({
+      answers: await capacity.reserve(readCapacityRequests(requests), traceparent),
+    })),
+
+    confirmReservations: unary(async ({ reservationIds }) => {
+      const ids = readIds("reservation_ids", reservationIds);
+      return { expiredIds: ids.length === 0 ? [] : [...(await confirmReservations(pool, ids))] };
+    }),
+
+    releaseReservations: unary(async ({ reservationIds }, { traceparent }) => ({
+      released: await capacity.release(readIds("reservation_ids", reservationIds), traceparent),
+    })),
+
+    listProbeTargets: unary(async ({ kinds }) => {
+      const known = kinds.map((kind, index) => {
+        const word = kindFromMessage(kind);
+        if (word === null) throw invalid([{ field: `kinds[${index}]`, description: "is not a kind of provider" }]);
+        return word;
+      });
+      return { targets: (await listProbeTargets(pool, known)).map(toProbeTarget) };
+    }),
+
+    reportHealth: unary(async ({ observations }, { traceparent }) => {
+      const ids = readIds(
+        "observations",
+        observations.map(({ providerId }) => providerId),
+      );
+      const seen = observations.map(({ isGood, message }, index) => ({
+        providerId: ids[index] ?? "",
+        isGood,
+        // An engine's words are not ours to trust: one line, bounded.
+        message: withoutControlCharacters(message).slice(0, maxHealthMessageLength),
+      }));
+      if (seen.length > 0 && (await noteHealth(pool, seen, failureThreshold, traceparent))) onCommit();
+      return {};
+    }),
+  };
+}

@@ -1,0 +1,134 @@
+/**
+ * What an operator may say of a provider. The checks name every bad field with its limit at once; the limits are those that the
+ * comments of the protos promise.
+ */
+import type { FieldViolation } from "@capstan/errors";
+
+export const providerKinds = ["PROCESS", "DOCKER"] as const;
+export type ProviderKind = (typeof providerKinds)[number];
+
+/** An amount of what a provider holds. In a capacity 0 CPU or memory means: not counted, so never short. */
+export interface Amount {
+  readonly slots: number;
+  readonly cpuMillis: number;
+  readonly memoryMib: number;
+}
+
+/** Keys are users' words, `constructor` among them: read with `labelOf`. */
+export type Labels = Readonly<Record<string, string>>;
+
+export interface ProviderSpec {
+  readonly kind: ProviderKind;
+  readonly capacity: Amount;
+  readonly labels: Labels;
+  /** Where its engine listens; "": the default of its kind. */
+  readonly endpoint: string;
+}
+
+/** What an update changes; what is absent stays. */
+export type SpecChange = Partial<Pick<ProviderSpec, "capacity" | "labels" | "endpoint">>;
+
+const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const labelKeyPattern = /^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$/;
+const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const endpointPattern = /^(unix:\/\/\/[\x21-\x7e]+|tcp:\/\/([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\]):\d{1,5})$/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+
+const maxSlots = 100_000;
+const maxLabels = 64;
+const maxLabelLength = 256;
+const maxEndpointLength = 256;
+
+/** Null when there is no such label. */
+export function labelOf(labels: Labels, key: string): string | null {
+  return Object.hasOwn(labels, key) ? (labels[key] ?? null) : null;
+}
+
+export function isUuid(text: string): boolean {
+  return uuidPattern.test(text);
+}
+
+/** Whether a provider could have this name; what cannot be a name need not be looked for. */
+export function isName(text: string): boolean {
+  return namePattern.test(text);
+}
+
+export function hasControlCharacters(text: string): boolean {
+  return controlCharacters.test(text);
+}
+
+/** For words of others that go into a row or a message: each control character becomes a space. */
+export function withoutControlCharacters(text: string): string {
+  return text.replace(new RegExp(controlCharacters, "g"), " ");
+}
+
+/** Every bad field of a registration; empty if it is good. Kind null means not given or not known. */
+export function checkRegistration(
+  name: string,
+  spec: Omit<ProviderSpec, "kind" | "capacity"> & {
+    readonly kind: ProviderKind | null;
+    readonly capacity: Amount | undefined;
+  },
+): readonly FieldViolation[] {
+  const kinds = providerKinds.map((kind) => `PROVIDER_KIND_${kind}`).join(" or ");
+  return [
+    ...checkName(name),
+    ...(spec.kind === null ? [{ field: "kind", description: `must be ${kinds}` }] : []),
+    ...checkCapacity(spec.capacity),
+    ...checkLabels(spec.labels),
+    ...checkEndpoint(spec.endpoint, spec.kind),
+  ];
+}
+
+/** Every bad field of an update of a provider of this kind. */
+export function checkChange({ capacity, labels, endpoint }: SpecChange, kind: ProviderKind): readonly FieldViolation[] {
+  return [
+    ...(capacity === undefined ? [] : checkCapacity(capacity)),
+    ...(labels === undefined ? [] : checkLabels(labels)),
+    ...(endpoint === undefined ? [] : checkEndpoint(endpoint, kind)),
+  ];
+}
+
+function checkName(name: string): readonly FieldViolation[] {
+  if (!isName(name)) return [{ field: "name", description: `must match ${namePattern.source}` }];
+  // A provider is asked for by id or by name, so one must not pass for the other.
+  return isUuid(name) ? [{ field: "name", description: "must not have the form of a UUID" }] : [];
+}
+
+function checkCapacity(capacity: Amount | undefined): readonly FieldViolation[] {
+  if (capacity === undefined) return [{ field: "capacity", description: "is required" }];
+  const { slots, cpuMillis, memoryMib } = capacity;
+  return [
+    ...(slots < 1 || slots > maxSlots
+      ? [{ field: "capacity.slots", description: `is ${slots}; must be 1 to ${maxSlots}` }]
+      : []),
+    ...(cpuMillis < 0 ? [{ field: "capacity.cpu_millis", description: `is ${cpuMillis}; must not be negative` }] : []),
+    ...(memoryMib < 0 ? [{ field: "capacity.memory_mib", description: `is ${memoryMib}; must not be negative` }] : []),
+  ];
+}
+
+function checkLabels(labels: Labels): readonly FieldViolation[] {
+  const entries = Object.entries(labels);
+  if (entries.length > maxLabels) {
+    return [{ field: "labels", description: `has ${entries.length} entries; the limit is ${maxLabels}` }];
+  }
+  return entries.flatMap(([key, value]) => {
+    const field = `labels[${JSON.stringify(key.slice(0, 64))}]`;
+    if (!labelKeyPattern.test(key)) return [{ field, description: `keys must match ${labelKeyPattern.source}` }];
+    if (value.length > maxLabelLength) {
+      return [{ field, description: `has ${value.length} characters; the limit is ${maxLabelLength}` }];
+    }
+    return hasControlCharacters(value) ? [{ field, description: "must not contain control characters" }] : [];
+  });
+}
+
+function checkEndpoint(endpoint: string, kind: ProviderKind | null): readonly FieldViolation[] {
+  const refuse = (description: string) => [{ field: "endpoint", description }];
+  if (endpoint === "") return [];
+  if (kind === "PROCESS") return refuse("must be empty; processes run on the runner's machine");
+  if (endpoint.length > maxEndpointLength) {
+    return refuse(`has ${endpoint.length} characters; the limit is ${maxEndpointLength}`);
+  }
+  return endpointPattern.test(endpoint) ? [] : refuse("must be unix:///path or tcp://host:port");
+}

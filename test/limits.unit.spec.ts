@@ -1,0 +1,267 @@
+/**
+ * Holds docs/limits.md against what the services refuse. A case is a value at the limit, which passes, and one beyond it, which
+ * does not; every row about a spec or a provider needs one.
+ */
+import { readFileSync } from "node:fs";
+import { pageSize, parseFilter } from "@capstan/grpc";
+import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { describe, expect, it, test } from "vitest";
+import { streamMaxAgeMs } from "../libs/messaging/src/stream.ts";
+import { maxFactBytes } from "../libs/postgres/src/facts.ts";
+import { containerRequest } from "../services/execution/src/backends/dockerRequest.ts";
+import { configSchema as executionConfig } from "../services/execution/src/config.ts";
+import { maxOutputBytes, maxOutputDepth } from "../services/execution/src/output.ts";
+import { checkSpec, maxSpecBytes } from "../services/job/src/jobSpec.ts";
+import { checkRequest } from "../services/job/src/submitJobs.ts";
+import { checkRegistration } from "../services/provider/src/providerSpec.ts";
+import { tableAfter } from "./support/documents.ts";
+
+const now = new Date("2026-01-01T00:00:00Z");
+const text = (length: number) => "x".repeat(length);
+const many = <T>(count: number, make: (index: number) => T) => Array.from({ length: count }, (_, index) => make(index));
+const mapOf = (count: number, value = "v") => Object.fromEntries(many(count, (index) => [`k${index}`, value]));
+const seconds = (count: number) => ({ seconds: count, nanos: 0 });
+const day = 86_400;
+
+/** A field as the page names it, what its row must say, a value at the limit, a value beyond it. */
+type Case = readonly [field: string, says: string, good: object, bad: object];
+
+const ofJob: readonly Case[] = [
+  ["name", "1 to 128", { name: "x" }, { name: "" }],
+  ["name", "128", { name: text(128) }, { name: text(129) }],
+  ["labels", "64", { labels: mapOf(64) }, { labels: mapOf(65) }],
+  ["labels", "256", { labels: mapOf(1, text(256)) }, { labels: mapOf(1, text(257)) }],
+  ["labels key", "{0,61}", { labels: { [text(63)]: "" } }, { labels: { [text(64)]: "" } }],
+  ["annotations", "64", { annotations: mapOf(64) }, { annotations: mapOf(65) }],
+  ["annotations", "4,096", { annotations: mapOf(1, text(4_096)) }, { annotations: mapOf(1, text(4_097)) }],
+  ["steps", "exactly 1", {}, { steps: [] }],
+  ["steps", "exactly 1", {}, { steps: [{ command: ["a"] }, { command: ["b"] }] }],
+  ["timeout", "30 days", { timeout: seconds(30 * day) }, { timeout: seconds(30 * day + 1) }],
+  ["timeout", "1 ms", { timeout: { seconds: 0, nanos: 1e6 } }, { timeout: { seconds: 0, nanos: 1 } }],
+  ["priority", "-100", { priority: -100 }, { priority: -101 }],
+  ["priority", "100", { priority: 100 }, { priority: 101 }],
+  ["not_before", "366 days", { notBefore: new Date("2027-01-02") }, { notBefore: new Date("2027-01-03") }],
+  ["source", "256", { source: text(256) }, { source: text(257) }],
+];
+
+const constrained = (...constraints: object[]) => ({ placement: { constraints } });
+const eq = (fields: object = {}) => ({ key: "k", operator: "LABEL_OPERATOR_EQ", values: ["v"], ...fields });
+const isIn = (count: number) => constrained(eq({ operator: "LABEL_OPERATOR_IN", values: many(count, String) }));
+const repeated = (retry: object) => ({ retry });
+
+const ofStep: readonly Case[] = [
+  ["name", "{0,61}", { name: text(63) }, { name: text(64) }],
+  ["command, script, image", "at least one", { command: [], image: "a" }, { command: [] }],
+  ["command, script, image", "not together", { command: [], script: { content: "a" } }, { script: { content: "a" } }],
+  ["command", "not empty", { command: ["a", ""] }, { command: [""] }],
+  ["command", "131,072", { command: ["a", text(131_072)] }, { command: ["a", text(131_073)] }],
+  ["args", "1,024", { args: many(1_023, () => "a") }, { args: many(1_024, () => "a") }],
+  ["args", "131,072", { args: [text(131_072)] }, { args: [text(131_073)] }],
+  [
+    "script.content",
+    "131,072",
+    { command: [], script: { content: text(131_072) } },
+    { command: [], script: { content: text(131_073) } },
+  ],
+  ["script.content", "1 to", { command: [], script: { content: "a" } }, { command: [], script: { content: "" } }],
+  ["script.interpreter", "16", scriptBy(many(16, () => "a")), scriptBy(many(17, () => "a"))],
+  ["script.interpreter", "4,096", scriptBy([text(4_096)]), scriptBy([text(4_097)])],
+  ["image", "512", { image: text(512) }, { image: text(513) }],
+  ["image", "no white space", { image: "a" }, { image: "a b" }],
+  ["env", "256", { env: mapOf(256) }, { env: mapOf(257) }],
+  ["env", "131,072", { env: { A: text(131_072) } }, { env: { A: text(131_073) } }],
+  ["env name", "{0,127}", { env: { [text(128)]: "" } }, { env: { [text(129)]: "" } }],
+  ["env name", "CAPSTAN_", { env: { CAPSTAN: "" } }, { env: { CAPSTAN_X: "" } }],
+  ["working_directory", "absolute", { workingDirectory: "/a" }, { workingDirectory: "a" }],
+  ["working_directory", "4,096", { workingDirectory: `/${text(4_095)}` }, { workingDirectory: `/${text(4_096)}` }],
+  ["stdin", "65,536", { stdin: Buffer.alloc(65_536) }, { stdin: Buffer.alloc(65_537) }],
+  [
+    "resources.cpu_millis",
+    "1,024,000",
+    { resources: { cpuMillis: 1_024_000 } },
+    { resources: { cpuMillis: 1_024_001 } },
+  ],
+  [
+    "resources.memory_mib",
+    "16,777,216",
+    { resources: { memoryMib: 16_777_216 } },
+    { resources: { memoryMib: 16_777_217 } },
+  ],
+  ["resources.slots", "1,000", { resources: { slots: 1_000 } }, { resources: { slots: 1_001 } }],
+  ["start_timeout", "1 s", { startTimeout: seconds(1) }, { startTimeout: { seconds: 0, nanos: 999e6 } }],
+  ["start_timeout", "1 day", { startTimeout: seconds(day) }, { startTimeout: seconds(day + 1) }],
+  ["run_timeout", "30 days", { runTimeout: seconds(30 * day) }, { runTimeout: seconds(30 * day + 1) }],
+  ["stop_grace", "10 minutes", { stopGrace: seconds(600) }, { stopGrace: seconds(601) }],
+  ["network", "BRIDGE", { network: "NETWORK_BRIDGE" }, { network: "UNRECOGNIZED" }],
+  ["placement.provider, placement.kind, placement.spread_label", "63", placedAt(63), placedAt(64)],
+  ["placement.constraints", "16", constrained(...many(16, () => eq())), constrained(...many(17, () => eq()))],
+  ["placement.constraints[].key", "63", constrained(eq({ key: text(63) })), constrained(eq({ key: text(64) }))],
+  [
+    "placement.constraints[].values",
+    "256",
+    constrained(eq({ values: [text(256)] })),
+    constrained(eq({ values: [text(257)] })),
+  ],
+  ["placement.constraints[].values", "1 to 64", isIn(64), isIn(65)],
+  ["placement.constraints[].values", "one with `EQ`", constrained(eq()), constrained(eq({ values: ["a", "b"] }))],
+  ["retry.max_attempts", "100", repeated({ maxAttempts: 100 }), repeated({ maxAttempts: 101 })],
+  [
+    "retry.initial_backoff",
+    "1 day",
+    repeated({ initialBackoff: seconds(day) }),
+    repeated({ initialBackoff: seconds(day + 1) }),
+  ],
+  ["retry.max_backoff", "1 day", repeated({ maxBackoff: seconds(day) }), repeated({ maxBackoff: seconds(day + 1) })],
+  ["retry.multiplier", "1 to 10", repeated({ multiplier: 10 }), repeated({ multiplier: 10.1 })],
+  ["retry.multiplier", "1 to 10", repeated({ multiplier: 1 }), repeated({ multiplier: 0.9 })],
+  ["retry.jitter", "0 to 1", repeated({ jitter: 1 }), repeated({ jitter: 1.1 })],
+  [
+    "retry.fatal_exit_codes",
+    "64",
+    repeated({ fatalExitCodes: many(64, () => 1) }),
+    repeated({ fatalExitCodes: many(65, () => 1) }),
+  ],
+  ["retry.fatal_exit_codes", "1 to 255", repeated({ fatalExitCodes: [1, 255] }), repeated({ fatalExitCodes: [0] })],
+];
+
+function scriptBy(interpreter: readonly string[]): object {
+  return { command: [], script: { interpreter, content: "a" } };
+}
+
+function placedAt(length: number): object {
+  return { placement: { provider: text(length), kind: text(length), spreadLabel: text(length) } };
+}
+
+const aRegistration = {
+  kind: "DOCKER" as const,
+  capacity: { slots: 1, cpuMillis: 0, memoryMib: 0 },
+  labels: {},
+  endpoint: "",
+};
+
+const ofProvider: readonly Case[] = [
+  ["name", "{0,61}", { name: text(63) }, { name: text(64) }],
+  ["name", "UUID", { name: "a" }, { name: "01a1fc03-5c8b-7000-b28f-2ed6cedfdfbc" }],
+  ["capacity.slots", "100,000", slots(100_000), slots(100_001)],
+  ["capacity.slots", "1 to", slots(1), slots(0)],
+  [
+    "capacity.cpu_millis, capacity.memory_mib",
+    "not negative",
+    slots(1),
+    { capacity: { slots: 1, cpuMillis: -1, memoryMib: -1 } },
+  ],
+  ["labels", "64", { labels: mapOf(64) }, { labels: mapOf(65) }],
+  ["labels", "256", { labels: mapOf(1, text(256)) }, { labels: mapOf(1, text(257)) }],
+  ["endpoint", "256", { endpoint: `unix:///${text(248)}` }, { endpoint: `unix:///${text(249)}` }],
+  ["endpoint", "tcp://", { endpoint: "tcp://a:1" }, { endpoint: "https://a:1" }],
+];
+
+function slots(count: number): object {
+  return { capacity: { slots: count, cpuMillis: 0, memoryMib: 0 } };
+}
+
+const page = readFileSync(new URL("../docs/limits.md", import.meta.url), "utf8");
+const rowsAfter = (heading: string) =>
+  new Map(tableAfter(page, heading).map(([field = "", limit = ""]) => [field, limit]));
+
+const subjects: readonly (readonly [heading: string, cases: readonly Case[], refusals: (fields: object) => number])[] =
+  [
+    ["| Field of `JobSpec` |", ofJob, (fields) => refusalsOf(fields, {})],
+    ["| Field of `StepSpec` |", ofStep, (fields) => refusalsOf({}, fields)],
+    ["## A provider", ofProvider, refusalsOfProvider],
+  ];
+
+function refusalsOf(job: object, step: object): number {
+  const spec = JobSpec.fromPartial({ name: "n", steps: [{ command: ["true"], ...step }], ...job });
+  return checkSpec(spec, "spec", now).length;
+}
+
+function refusalsOfProvider({ name = "n", ...fields }: { readonly name?: string }): number {
+  return checkRegistration(name, { ...aRegistration, ...fields }).length;
+}
+
+describe.each(subjects)("docs/limits.md, %s", (heading, cases, refusals) => {
+  const rows = rowsAfter(heading);
+
+  it.each(cases)("%s: %s", (field, says, good, bad) => {
+    expect(rows.get(field)).toContain(says);
+    expect(refusals(good)).toBe(0);
+    expect(refusals(bad)).toBeGreaterThan(0);
+  });
+
+  it("has no row that nothing checks", () => {
+    const checked = new Set(cases.map(([field]) => field)).add("whole spec");
+    expect([...rows.keys()].filter((field) => !checked.has(field))).toEqual([]);
+  });
+});
+
+test("docs/limits.md says how large a spec may be", () => {
+  expect(rowsAfter("| Field of `JobSpec` |").get("whole spec")).toContain(maxSpecBytes.toLocaleString("en"));
+  const large = (bytes: number) => ({ steps: [{ command: ["a", ...many(bytes / 100_000, () => text(100_000))] }] });
+  expect(refusalsOf(large(200_000), {})).toBe(0);
+  expect(refusalsOf(large(300_000), {})).toBe(1);
+});
+
+test("docs/limits.md says what a call may hold", () => {
+  const rows = rowsAfter("## A call");
+  const submit = (fields: object) => () =>
+    checkRequest(
+      SubmitJobRequest.fromPartial({ spec: { name: "n", steps: [{ command: ["true"] }] }, ...fields }),
+      { tenant: "default", traceparent: null },
+      now,
+    );
+  expect(rows.get("idempotency_key")).toContain("256");
+  expect(submit({ idempotencyKey: text(256) })).not.toThrow();
+  expect(submit({ idempotencyKey: text(257) })).toThrow("256");
+  expect(rows.get("request_id")).toContain("64");
+  expect(submit({ requestId: text(64) })).not.toThrow();
+  expect(submit({ requestId: text(65) })).toThrow("64");
+  expect(rows.get("page_size")).toBe("not negative; 0 means 50; more than 1,000 means 1,000");
+  expect([pageSize(0), pageSize(1_000), pageSize(1_001)]).toEqual([50, 1_000, 1_000]);
+  expect(() => pageSize(-1)).toThrow();
+  expect(rows.get("filter")).toBe("4,096 characters, 100 comparisons, 32 levels of parentheses");
+  const filter = (source: string) => () => parseFilter(source, { a: { type: "string" } });
+  const compared = (count: number) => many(count, () => "a = b").join(" AND ");
+  const nested = (levels: number) => `${"(".repeat(levels)}a = b${")".repeat(levels)}`;
+  for (const good of [`a = ${text(4_092)}`, compared(100), nested(32)]) expect(filter(good)).not.toThrow();
+  for (const bad of [`a = ${text(4_093)}`, compared(101), nested(33)]) expect(filter(bad)).toThrow();
+});
+
+test("docs/limits.md says what a run may use and what a fact may hold", () => {
+  const run = rowsAfter("## A run");
+  expect(run.get("result (CAPSTAN_OUTPUT=<json>)")).toContain(`${maxOutputBytes / 1_024} KiB`);
+  expect(run.get("result (CAPSTAN_OUTPUT=<json>)")).toContain(`${maxOutputDepth} levels`);
+  const { CAPSTAN_LOG_CAP_BYTES } = executionConfig.parse({ CAPSTAN_DATABASE_URL: "postgres://u:p@h/d" });
+  expect(run.get("stored log of an execution")).toContain(`${CAPSTAN_LOG_CAP_BYTES / 1_024 ** 2} MiB`);
+  const { HostConfig } = containerRequest(aWorkload, "an installation");
+  expect(run.get("memory of a container")).toContain(`${(HostConfig?.Memory ?? 0) / 1_024 ** 2} MiB`);
+  expect(run.get("CPU of a container")).toContain(((HostConfig?.NanoCpus ?? 0) / 1e6).toLocaleString("en"));
+  expect(run.get("processes in a container")).toBe(String(HostConfig?.PidsLimit));
+  expect(run.get("open files of a process in a container")).toBe("4,096");
+  expect(HostConfig?.Ulimits).toContainEqual({ Name: "nofile", Soft: 4_096, Hard: 4_096 });
+  expect(run.get("/tmp in a container")).toContain("64 MiB");
+  expect(HostConfig?.Tmpfs?.["/tmp"]).toContain("size=64m");
+  expect(() => containerRequest({ ...aWorkload, command: [text(131_071)] }, "")).not.toThrow();
+  expect(() => containerRequest({ ...aWorkload, command: [text(131_072)] }, "")).toThrow("131071");
+  const fact = rowsAfter("## A fact");
+  expect(fact.get("data of a fact")).toBe(`${maxFactBytes / 1_024} KiB`);
+  expect(fact.get("age in a stream")).toBe(`${streamMaxAgeMs / day / 1_000} days`);
+});
+
+const aWorkload = {
+  executionId: "01a1fc03-5c8b-7000-b28f-2ed6cedfdfbc",
+  jobId: "01a1fc03-5c8b-7000-b28f-2ed6cedfdfbd",
+  attempt: 1,
+  tenant: "default",
+  fence: 1,
+  command: ["true"],
+  script: null,
+  image: "busybox",
+  env: {},
+  workingDirectory: null,
+  stdin: null,
+  cpuMillis: 0,
+  memoryMib: 0,
+  network: "NONE" as const,
+};

@@ -1,0 +1,48 @@
+/** A nats-server for one spec file: stream names are fixed per context, so that two files on one server would meet. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startEmbeddedNats } from "../../services/standalone/src/embeddedNats.ts";
+import type { EmbeddedServer } from "../../services/standalone/src/embeddedServer.ts";
+import { findFreePort } from "./freePort.ts";
+
+export interface TestNats {
+  readonly url: string;
+  readonly port: number;
+  /** As a crash would: kill -9; what it stored stays. */
+  kill(): Promise<void>;
+  /** Starts it again on its port after `kill` or `stop`. */
+  restart(): Promise<void>;
+  /** Ends it and forgets all it stored; `restart` then begins with nothing. */
+  wipe(): Promise<void>;
+  stop(): Promise<void>;
+  /** Stops it and removes its directory; for `afterAll`. */
+  release(): Promise<void>;
+}
+
+/** Starts in some 30 ms. */
+export async function startTestNats(): Promise<TestNats> {
+  const directory = await mkdtemp(join(tmpdir(), "capstan-nats-"));
+  let server: EmbeddedServer = await startEmbeddedNats({ directory, port: await findFreePort() });
+  const { url, port } = server;
+  return {
+    url,
+    port,
+    kill: async () => {
+      process.kill(server.pid, "SIGKILL");
+      await server.stop();
+    },
+    restart: async () => {
+      server = await startEmbeddedNats({ directory, port });
+    },
+    wipe: async () => {
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+    stop: () => server.stop(),
+    release: async () => {
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
