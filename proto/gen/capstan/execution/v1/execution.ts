@@ -20,7 +20,7 @@ export const ExecutionState = {
   EXECUTION_STATE_RUNNING: "EXECUTION_STATE_RUNNING",
   /** EXECUTION_STATE_STOPPING - It was asked to stop. */
   EXECUTION_STATE_STOPPING: "EXECUTION_STATE_STOPPING",
-  /** EXECUTION_STATE_SUCCEEDED - Exit code 0. Final. */
+  /** EXECUTION_STATE_SUCCEEDED - Exit code 0, or the handler returned. Final. */
   EXECUTION_STATE_SUCCEEDED: "EXECUTION_STATE_SUCCEEDED",
   /** EXECUTION_STATE_FAILED - Ended badly, or could not start. Final. */
   EXECUTION_STATE_FAILED: "EXECUTION_STATE_FAILED",
@@ -184,7 +184,7 @@ export interface Execution {
   result:
     | any
     | undefined;
-  /** What the backend calls it: a container id or a process id. */
+  /** What the backend calls it: a container id, a process id or a worker id. */
   externalRef: string;
   /** When it was assigned. */
   createTime:
@@ -204,6 +204,18 @@ export interface Execution {
     | undefined;
   /** Grows with each runner that takes it over. */
   fence: number;
+  /** How far it says it is; absent if it never said. Only handlers say. */
+  progress: ExecutionProgress | undefined;
+}
+
+/** How far an execution says it is. */
+export interface ExecutionProgress {
+  /** From 0 to 1; absent if it cannot tell. */
+  fraction?:
+    | number
+    | undefined;
+  /** For people. At most 256 characters. */
+  message: string;
 }
 
 /** What is known of a log. Final once sealed. */
@@ -246,6 +258,7 @@ function createBaseExecution(): Execution {
     endTime: undefined,
     log: undefined,
     fence: 0,
+    progress: undefined,
   };
 }
 
@@ -310,6 +323,9 @@ export const Execution: MessageFns<Execution> = {
     }
     if (message.fence !== 0) {
       writer.uint32(160).int64(message.fence);
+    }
+    if (message.progress !== undefined) {
+      ExecutionProgress.encode(message.progress, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -487,6 +503,14 @@ export const Execution: MessageFns<Execution> = {
             message.fence = longToNumber(reader.int64());
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.progress = ExecutionProgress.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -553,6 +577,7 @@ export const Execution: MessageFns<Execution> = {
         : undefined,
       log: isSet(object.log) ? LogSummary.fromJSON(object.log) : undefined,
       fence: isSet(object.fence) ? globalThis.Number(object.fence) : 0,
+      progress: isSet(object.progress) ? ExecutionProgress.fromJSON(object.progress) : undefined,
     };
   },
 
@@ -618,6 +643,9 @@ export const Execution: MessageFns<Execution> = {
     if (message.fence !== 0) {
       obj.fence = Math.round(message.fence);
     }
+    if (message.progress !== undefined) {
+      obj.progress = ExecutionProgress.toJSON(message.progress);
+    }
     return obj;
   },
 
@@ -646,6 +674,94 @@ export const Execution: MessageFns<Execution> = {
     message.endTime = object.endTime ?? undefined;
     message.log = (object.log !== undefined && object.log !== null) ? LogSummary.fromPartial(object.log) : undefined;
     message.fence = object.fence ?? 0;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? ExecutionProgress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseExecutionProgress(): ExecutionProgress {
+  return { fraction: undefined, message: "" };
+}
+
+export const ExecutionProgress: MessageFns<ExecutionProgress> = {
+  encode(message: ExecutionProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fraction !== undefined) {
+      writer.uint32(9).double(message.fraction);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecutionProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecutionProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.fraction = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExecutionProgress {
+    return {
+      fraction: isSet(object.fraction) ? globalThis.Number(object.fraction) : undefined,
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: ExecutionProgress): unknown {
+    const obj: any = {};
+    if (message.fraction !== undefined) {
+      obj.fraction = floatToJson(message.fraction);
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExecutionProgress>, I>>(base?: I): ExecutionProgress {
+    return ExecutionProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExecutionProgress>, I>>(object: I): ExecutionProgress {
+    const message = createBaseExecutionProgress();
+    message.fraction = object.fraction ?? undefined;
+    message.message = object.message ?? "";
     return message;
   },
 };
@@ -834,6 +950,10 @@ export const LogSummary: MessageFns<LogSummary> = {
     return message;
   },
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

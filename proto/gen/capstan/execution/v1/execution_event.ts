@@ -16,7 +16,8 @@ import {
 
 /**
  * Data of the facts `execution.started`, `execution.succeeded`, `execution.failed`, `execution.cancelled`,
- * `execution.timed_out` and `execution.lost`.
+ * `execution.timed_out` and `execution.lost`. One that begins and ends at nearly the same time tells only its end, which
+ * carries when it began.
  */
 export interface ExecutionEvent {
   /** The execution. */

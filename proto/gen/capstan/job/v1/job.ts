@@ -299,7 +299,7 @@ export const Reason = {
   REASON_JOB_TIMEOUT: "REASON_JOB_TIMEOUT",
   /** REASON_CANCELLED_BY_USER - A user asked to cancel. */
   REASON_CANCELLED_BY_USER: "REASON_CANCELLED_BY_USER",
-  /** REASON_LOST - The runner or the object vanished; whether the workload finished is unknown. */
+  /** REASON_LOST - The runner, the object or the worker vanished; whether the workload finished is unknown. */
   REASON_LOST: "REASON_LOST",
   /** REASON_IMAGE_NOT_FOUND - The engine does not have the image and the registry does not know it. */
   REASON_IMAGE_NOT_FOUND: "REASON_IMAGE_NOT_FOUND",
@@ -321,6 +321,10 @@ export const Reason = {
   REASON_RESULT_INVALID: "REASON_RESULT_INVALID",
   /** REASON_COMMAND_REFUSED - A command was refused by another context in a way that repeating cannot cure. */
   REASON_COMMAND_REFUSED: "REASON_COMMAND_REFUSED",
+  /** REASON_HANDLER_FAILED - The handler threw. */
+  REASON_HANDLER_FAILED: "REASON_HANDLER_FAILED",
+  /** REASON_NON_RETRYABLE - The handler threw and said that repeating cannot cure it: no further attempt is made. */
+  REASON_NON_RETRYABLE: "REASON_NON_RETRYABLE",
   UNRECOGNIZED: "UNRECOGNIZED",
 } as const;
 
@@ -352,6 +356,8 @@ export namespace Reason {
   export type REASON_OPERATOR = typeof Reason.REASON_OPERATOR;
   export type REASON_RESULT_INVALID = typeof Reason.REASON_RESULT_INVALID;
   export type REASON_COMMAND_REFUSED = typeof Reason.REASON_COMMAND_REFUSED;
+  export type REASON_HANDLER_FAILED = typeof Reason.REASON_HANDLER_FAILED;
+  export type REASON_NON_RETRYABLE = typeof Reason.REASON_NON_RETRYABLE;
   export type UNRECOGNIZED = typeof Reason.UNRECOGNIZED;
 }
 
@@ -432,6 +438,12 @@ export function reasonFromJSON(object: any): Reason {
     case 24:
     case "REASON_COMMAND_REFUSED":
       return Reason.REASON_COMMAND_REFUSED;
+    case 25:
+    case "REASON_HANDLER_FAILED":
+      return Reason.REASON_HANDLER_FAILED;
+    case 26:
+    case "REASON_NON_RETRYABLE":
+      return Reason.REASON_NON_RETRYABLE;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -491,6 +503,10 @@ export function reasonToJSON(object: Reason): string {
       return "REASON_RESULT_INVALID";
     case Reason.REASON_COMMAND_REFUSED:
       return "REASON_COMMAND_REFUSED";
+    case Reason.REASON_HANDLER_FAILED:
+      return "REASON_HANDLER_FAILED";
+    case Reason.REASON_NON_RETRYABLE:
+      return "REASON_NON_RETRYABLE";
     case Reason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -549,6 +565,10 @@ export function reasonToNumber(object: Reason): number {
       return 23;
     case Reason.REASON_COMMAND_REFUSED:
       return 24;
+    case Reason.REASON_HANDLER_FAILED:
+      return 25;
+    case Reason.REASON_NON_RETRYABLE:
+      return 26;
     case Reason.UNRECOGNIZED:
     default:
       return -1;

@@ -4,6 +4,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Duration } from "../../../google/protobuf/duration.ts";
+import { Value } from "../../../google/protobuf/struct.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 
 /** How a label is compared. */
@@ -264,7 +265,7 @@ export function networkToNumber(object: Network): number {
   }
 }
 
-/** What a user asks for. At most 256 KiB encoded and 400 KiB as JSON. Never changes once accepted. */
+/** What a user asks for. At most 256 KiB encoded, inputs of handlers apart, and 400 KiB as JSON. Never changes once accepted. */
 export interface JobSpec {
   /** For people and for finding it: 1 to 128 characters, no control characters. Need not be unique. */
   name: string;
@@ -298,7 +299,7 @@ export interface JobSpec_AnnotationsEntry {
   value: string;
 }
 
-/** One step: a command, a script or an image's own entry point. */
+/** One step: a command, a script, an image's own entry point, or a handler of a worker. */
 export interface StepSpec {
   /** Unique in the job: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`. "main" if empty. */
   name: string;
@@ -344,6 +345,13 @@ export interface StepSpec {
     | undefined;
   /** What of the network a container sees. */
   network: Network;
+  /**
+   * A handler of a connected worker, in place of a command, a script or an image: `[a-zA-Z0-9]([a-zA-Z0-9._-]{0,126}[a-zA-Z0-9])?`.
+   * Only worker pools with a worker that has this handler are considered; `placement.provider` names one pool.
+   */
+  handler: string;
+  /** What the handler is given. At most 256 KiB as JSON. */
+  input: any | undefined;
 }
 
 export interface StepSpec_EnvEntry {
@@ -365,7 +373,7 @@ export interface Resources {
   cpuMillis: number;
   /** Mebibytes of memory. 0 to 16,777,216. */
   memoryMib: number;
-  /** Slots of the provider. Default 1; at most 1,000. */
+  /** Slots of the provider. Default 1; at most 1,000. With a handler only 1. */
   slots: number;
 }
 
@@ -373,9 +381,9 @@ export interface Resources {
 export interface Placement {
   /** Only the provider of this name. Empty: any. */
   provider: string;
-  /** Only providers of this kind, such as "process" or "docker". Empty: by what the step needs. */
+  /** Only providers of this kind, such as "process", "docker" or "worker". Empty: by what the step needs. */
   kind: string;
-  /** Each must hold for the provider's labels. At most 16. */
+  /** Each must hold for the provider's labels; on a worker pool, for the labels of one of its workers, which then runs it. At most 16. */
   constraints: LabelConstraint[];
   /** How to choose among those that pass. */
   strategy: PlacementStrategy;
@@ -856,6 +864,8 @@ function createBaseStepSpec(): StepSpec {
     runTimeout: undefined,
     stopGrace: undefined,
     network: Network.NETWORK_UNSPECIFIED,
+    handler: "",
+    input: undefined,
   };
 }
 
@@ -905,6 +915,12 @@ export const StepSpec: MessageFns<StepSpec> = {
     }
     if (message.network !== Network.NETWORK_UNSPECIFIED) {
       writer.uint32(120).int32(networkToNumber(message.network));
+    }
+    if (message.handler !== "") {
+      writer.uint32(130).string(message.handler);
+    }
+    if (message.input !== undefined) {
+      Value.encode(Value.wrap(message.input), writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -1045,6 +1061,22 @@ export const StepSpec: MessageFns<StepSpec> = {
             message.network = networkFromJSON(reader.int32());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.handler = reader.string(true);
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.input = Value.unwrap(Value.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1103,6 +1135,8 @@ export const StepSpec: MessageFns<StepSpec> = {
         ? Duration.fromJSON(object.stop_grace)
         : undefined,
       network: isSet(object.network) ? networkFromJSON(object.network) : Network.NETWORK_UNSPECIFIED,
+      handler: isSet(object.handler) ? globalThis.String(object.handler) : "",
+      input: isSet(object?.input) ? object.input : undefined,
     };
   },
 
@@ -1159,6 +1193,12 @@ export const StepSpec: MessageFns<StepSpec> = {
     if (message.network !== Network.NETWORK_UNSPECIFIED) {
       obj.network = networkToJSON(message.network);
     }
+    if (message.handler !== "") {
+      obj.handler = message.handler;
+    }
+    if (message.input !== undefined) {
+      obj.input = message.input;
+    }
     return obj;
   },
 
@@ -1204,6 +1244,8 @@ export const StepSpec: MessageFns<StepSpec> = {
       ? Duration.fromPartial(object.stopGrace)
       : undefined;
     message.network = object.network ?? Network.NETWORK_UNSPECIFIED;
+    message.handler = object.handler ?? "";
+    message.input = object.input === undefined ? undefined : object.input;
     return message;
   },
 };

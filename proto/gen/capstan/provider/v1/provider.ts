@@ -13,6 +13,11 @@ export const ProviderKind = {
   PROVIDER_KIND_PROCESS: "PROVIDER_KIND_PROCESS",
   /** PROVIDER_KIND_DOCKER - Containers of a Docker engine. */
   PROVIDER_KIND_DOCKER: "PROVIDER_KIND_DOCKER",
+  /**
+   * PROVIDER_KIND_WORKER - A pool of workers, users' own processes that run handlers. Registers itself with its first worker; its capacity is that of the
+   * workers that are connected.
+   */
+  PROVIDER_KIND_WORKER: "PROVIDER_KIND_WORKER",
   UNRECOGNIZED: "UNRECOGNIZED",
 } as const;
 
@@ -22,6 +27,7 @@ export namespace ProviderKind {
   export type PROVIDER_KIND_UNSPECIFIED = typeof ProviderKind.PROVIDER_KIND_UNSPECIFIED;
   export type PROVIDER_KIND_PROCESS = typeof ProviderKind.PROVIDER_KIND_PROCESS;
   export type PROVIDER_KIND_DOCKER = typeof ProviderKind.PROVIDER_KIND_DOCKER;
+  export type PROVIDER_KIND_WORKER = typeof ProviderKind.PROVIDER_KIND_WORKER;
   export type UNRECOGNIZED = typeof ProviderKind.UNRECOGNIZED;
 }
 
@@ -36,6 +42,9 @@ export function providerKindFromJSON(object: any): ProviderKind {
     case 2:
     case "PROVIDER_KIND_DOCKER":
       return ProviderKind.PROVIDER_KIND_DOCKER;
+    case 3:
+    case "PROVIDER_KIND_WORKER":
+      return ProviderKind.PROVIDER_KIND_WORKER;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -51,6 +60,8 @@ export function providerKindToJSON(object: ProviderKind): string {
       return "PROVIDER_KIND_PROCESS";
     case ProviderKind.PROVIDER_KIND_DOCKER:
       return "PROVIDER_KIND_DOCKER";
+    case ProviderKind.PROVIDER_KIND_WORKER:
+      return "PROVIDER_KIND_WORKER";
     case ProviderKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -65,6 +76,8 @@ export function providerKindToNumber(object: ProviderKind): number {
       return 1;
     case ProviderKind.PROVIDER_KIND_DOCKER:
       return 2;
+    case ProviderKind.PROVIDER_KIND_WORKER:
+      return 3;
     case ProviderKind.UNRECOGNIZED:
     default:
       return -1;
@@ -371,6 +384,8 @@ export interface Provider {
     | undefined;
   /** Changes with every change by an operator; give it back on update. */
   etag: string;
+  /** Of a worker pool: its connected workers, those with the same handlers and labels together. Empty otherwise. */
+  workerGroups: WorkerGroup[];
 }
 
 export interface Provider_LabelsEntry {
@@ -378,9 +393,26 @@ export interface Provider_LabelsEntry {
   value: string;
 }
 
+/** Connected workers of one pool with the same handlers and labels. */
+export interface WorkerGroup {
+  /** What they run. */
+  handlers: string[];
+  /** What placement constraints are compared with. */
+  labels: { [key: string]: string };
+  /** How many they are. */
+  workers: number;
+  /** Their slots together. */
+  slots: number;
+}
+
+export interface WorkerGroup_LabelsEntry {
+  key: string;
+  value: string;
+}
+
 /** An amount of what a provider holds. */
 export interface Capacity {
-  /** Slots. In a provider's capacity: 1 to 100,000. */
+  /** Slots. In a provider's capacity: 1 to 100,000; in that of a worker pool also 0. */
   slots: number;
   /** Thousandths of a CPU. In a provider's capacity 0 means: not counted. */
   cpuMillis: number;
@@ -427,6 +459,7 @@ function createBaseProvider(): Provider {
     createTime: undefined,
     updateTime: undefined,
     etag: "",
+    workerGroups: [],
   };
 }
 
@@ -476,6 +509,9 @@ export const Provider: MessageFns<Provider> = {
     }
     if (message.etag !== "") {
       writer.uint32(122).string(message.etag);
+    }
+    for (const v of message.workerGroups) {
+      WorkerGroup.encode(v!, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -616,6 +652,14 @@ export const Provider: MessageFns<Provider> = {
             message.etag = reader.string(true);
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.workerGroups.push(WorkerGroup.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -674,6 +718,11 @@ export const Provider: MessageFns<Provider> = {
         ? fromJsonTimestamp(object.update_time)
         : undefined,
       etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+      workerGroups: globalThis.Array.isArray(object?.workerGroups)
+        ? object.workerGroups.map((e: any) => WorkerGroup.fromJSON(e))
+        : globalThis.Array.isArray(object?.worker_groups)
+        ? object.worker_groups.map((e: any) => WorkerGroup.fromJSON(e))
+        : [],
     };
   },
 
@@ -730,6 +779,9 @@ export const Provider: MessageFns<Provider> = {
     if (message.etag !== "") {
       obj.etag = message.etag;
     }
+    if (message.workerGroups?.length) {
+      obj.workerGroups = message.workerGroups.map((e) => WorkerGroup.toJSON(e));
+    }
     return obj;
   },
 
@@ -765,6 +817,7 @@ export const Provider: MessageFns<Provider> = {
     message.createTime = object.createTime ?? undefined;
     message.updateTime = object.updateTime ?? undefined;
     message.etag = object.etag ?? "";
+    message.workerGroups = object.workerGroups?.map((e) => WorkerGroup.fromPartial(e)) || [];
     return message;
   },
 };
@@ -848,6 +901,238 @@ export const Provider_LabelsEntry: MessageFns<Provider_LabelsEntry> = {
   },
   fromPartial<I extends Exact<DeepPartial<Provider_LabelsEntry>, I>>(object: I): Provider_LabelsEntry {
     const message = createBaseProvider_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseWorkerGroup(): WorkerGroup {
+  return { handlers: [], labels: {}, workers: 0, slots: 0 };
+}
+
+export const WorkerGroup: MessageFns<WorkerGroup> = {
+  encode(message: WorkerGroup, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.handlers) {
+      writer.uint32(10).string(v!);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      WorkerGroup_LabelsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    if (message.workers !== 0) {
+      writer.uint32(24).int32(message.workers);
+    }
+    if (message.slots !== 0) {
+      writer.uint32(32).int32(message.slots);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WorkerGroup {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorkerGroup();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handlers.push(reader.string(true));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = WorkerGroup_LabelsEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              globalThis.Object.defineProperty(message.labels, entry2.key, { value: entry2.value, enumerable: true, configurable: true, writable: true });
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.workers = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.slots = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WorkerGroup {
+    return {
+      handlers: globalThis.Array.isArray(object?.handlers) ? object.handlers.map((e: any) => globalThis.String(e)) : [],
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      workers: isSet(object.workers) ? globalThis.Number(object.workers) : 0,
+      slots: isSet(object.slots) ? globalThis.Number(object.slots) : 0,
+    };
+  },
+
+  toJSON(message: WorkerGroup): unknown {
+    const obj: any = {};
+    if (message.handlers?.length) {
+      obj.handlers = message.handlers;
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.workers !== 0) {
+      obj.workers = Math.round(message.workers);
+    }
+    if (message.slots !== 0) {
+      obj.slots = Math.round(message.slots);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WorkerGroup>, I>>(base?: I): WorkerGroup {
+    return WorkerGroup.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WorkerGroup>, I>>(object: I): WorkerGroup {
+    const message = createBaseWorkerGroup();
+    message.handlers = object.handlers?.map((e) => e) || [];
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.workers = object.workers ?? 0;
+    message.slots = object.slots ?? 0;
+    return message;
+  },
+};
+
+function createBaseWorkerGroup_LabelsEntry(): WorkerGroup_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const WorkerGroup_LabelsEntry: MessageFns<WorkerGroup_LabelsEntry> = {
+  encode(message: WorkerGroup_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WorkerGroup_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorkerGroup_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WorkerGroup_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: WorkerGroup_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WorkerGroup_LabelsEntry>, I>>(base?: I): WorkerGroup_LabelsEntry {
+    return WorkerGroup_LabelsEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WorkerGroup_LabelsEntry>, I>>(object: I): WorkerGroup_LabelsEntry {
+    const message = createBaseWorkerGroup_LabelsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
     return message;

@@ -16,9 +16,16 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.ts";
+import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { Reason, reasonFromJSON, reasonToJSON, reasonToNumber } from "../../job/v1/job.ts";
 import { Placement, Resources } from "../../job/v1/spec.ts";
-import { ProviderKind, providerKindFromJSON, providerKindToJSON, providerKindToNumber } from "./provider.ts";
+import {
+  ProviderKind,
+  providerKindFromJSON,
+  providerKindToJSON,
+  providerKindToNumber,
+  WorkerGroup,
+} from "./provider.ts";
 
 /** Requests for capacity, most urgent first. */
 export interface ReserveCapacityRequest {
@@ -47,7 +54,11 @@ export interface CapacityRequest {
   /** True if the step has an image: only kinds that run containers pass. */
   needsImage: boolean;
   /** How long it is held without confirmation. */
-  hold: Duration | undefined;
+  hold:
+    | Duration
+    | undefined;
+  /** The handler of the step: only worker pools that have it pass. Empty: no worker pool passes. */
+  handler: string;
 }
 
 /** One answer per request, in the same order. */
@@ -99,7 +110,7 @@ export interface CapacityRefused {
 export interface FilterFailure {
   /** Its name. */
   providerName: string;
-  /** The filter: STATE, HEALTH, KIND, NAME, LABELS, SLOTS, CPU or MEMORY. */
+  /** The filter: STATE, HEALTH, KIND, NAME, HANDLER, LABELS, SLOTS, CPU or MEMORY. */
   filter: string;
   /** What was wanted and what is there. */
   message: string;
@@ -171,6 +182,38 @@ export interface HealthObservation {
 
 /** Done. */
 export interface ReportHealthResponse {
+}
+
+/** What worker pools are made of. */
+export interface ReportPoolsRequest {
+  /** At most 1,000. */
+  pools: PoolReport[];
+}
+
+/** One pool. */
+export interface PoolReport {
+  /** Whose. */
+  tenant: string;
+  /** The pool's name, which is the provider's. */
+  name: string;
+  /** Its connected workers; none when the last has gone. */
+  groups: WorkerGroup[];
+  /** When it was so, by the clock of the database that holds the workers. */
+  observeTime: Date | undefined;
+}
+
+/** One answer per pool, in the same order. */
+export interface ReportPoolsResponse {
+  /** The answers. */
+  answers: PoolAnswer[];
+}
+
+/** What became of a report. */
+export interface PoolAnswer {
+  /** The provider; empty when the report was refused. */
+  providerId: string;
+  /** Why it was refused: the tenant has a provider of another kind with this name. Empty otherwise. */
+  refusal: string;
 }
 
 function createBaseReserveCapacityRequest(): ReserveCapacityRequest {
@@ -254,6 +297,7 @@ function createBaseCapacityRequest(): CapacityRequest {
     placement: undefined,
     needsImage: false,
     hold: undefined,
+    handler: "",
   };
 }
 
@@ -282,6 +326,9 @@ export const CapacityRequest: MessageFns<CapacityRequest> = {
     }
     if (message.hold !== undefined) {
       Duration.encode(message.hold, writer.uint32(66).fork()).join();
+    }
+    if (message.handler !== "") {
+      writer.uint32(74).string(message.handler);
     }
     return writer;
   },
@@ -363,6 +410,14 @@ export const CapacityRequest: MessageFns<CapacityRequest> = {
             message.hold = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.handler = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -401,6 +456,7 @@ export const CapacityRequest: MessageFns<CapacityRequest> = {
         ? globalThis.Boolean(object.needs_image)
         : false,
       hold: isSet(object.hold) ? Duration.fromJSON(object.hold) : undefined,
+      handler: isSet(object.handler) ? globalThis.String(object.handler) : "",
     };
   },
 
@@ -430,6 +486,9 @@ export const CapacityRequest: MessageFns<CapacityRequest> = {
     if (message.hold !== undefined) {
       obj.hold = Duration.toJSON(message.hold);
     }
+    if (message.handler !== "") {
+      obj.handler = message.handler;
+    }
     return obj;
   },
 
@@ -450,6 +509,7 @@ export const CapacityRequest: MessageFns<CapacityRequest> = {
       : undefined;
     message.needsImage = object.needsImage ?? false;
     message.hold = (object.hold !== undefined && object.hold !== null) ? Duration.fromPartial(object.hold) : undefined;
+    message.handler = object.handler ?? "";
     return message;
   },
 };
@@ -1789,6 +1849,354 @@ export const ReportHealthResponse: MessageFns<ReportHealthResponse> = {
   },
 };
 
+function createBaseReportPoolsRequest(): ReportPoolsRequest {
+  return { pools: [] };
+}
+
+export const ReportPoolsRequest: MessageFns<ReportPoolsRequest> = {
+  encode(message: ReportPoolsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.pools) {
+      PoolReport.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportPoolsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportPoolsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pools.push(PoolReport.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReportPoolsRequest {
+    return {
+      pools: globalThis.Array.isArray(object?.pools) ? object.pools.map((e: any) => PoolReport.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ReportPoolsRequest): unknown {
+    const obj: any = {};
+    if (message.pools?.length) {
+      obj.pools = message.pools.map((e) => PoolReport.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReportPoolsRequest>, I>>(base?: I): ReportPoolsRequest {
+    return ReportPoolsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReportPoolsRequest>, I>>(object: I): ReportPoolsRequest {
+    const message = createBaseReportPoolsRequest();
+    message.pools = object.pools?.map((e) => PoolReport.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePoolReport(): PoolReport {
+  return { tenant: "", name: "", groups: [], observeTime: undefined };
+}
+
+export const PoolReport: MessageFns<PoolReport> = {
+  encode(message: PoolReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.groups) {
+      WorkerGroup.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.observeTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.observeTime), writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoolReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoolReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.groups.push(WorkerGroup.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.observeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PoolReport {
+    return {
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      groups: globalThis.Array.isArray(object?.groups) ? object.groups.map((e: any) => WorkerGroup.fromJSON(e)) : [],
+      observeTime: isSet(object.observeTime)
+        ? fromJsonTimestamp(object.observeTime)
+        : isSet(object.observe_time)
+        ? fromJsonTimestamp(object.observe_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: PoolReport): unknown {
+    const obj: any = {};
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.groups?.length) {
+      obj.groups = message.groups.map((e) => WorkerGroup.toJSON(e));
+    }
+    if (message.observeTime !== undefined) {
+      obj.observeTime = message.observeTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PoolReport>, I>>(base?: I): PoolReport {
+    return PoolReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PoolReport>, I>>(object: I): PoolReport {
+    const message = createBasePoolReport();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.groups = object.groups?.map((e) => WorkerGroup.fromPartial(e)) || [];
+    message.observeTime = object.observeTime ?? undefined;
+    return message;
+  },
+};
+
+function createBaseReportPoolsResponse(): ReportPoolsResponse {
+  return { answers: [] };
+}
+
+export const ReportPoolsResponse: MessageFns<ReportPoolsResponse> = {
+  encode(message: ReportPoolsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.answers) {
+      PoolAnswer.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportPoolsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportPoolsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.answers.push(PoolAnswer.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReportPoolsResponse {
+    return {
+      answers: globalThis.Array.isArray(object?.answers) ? object.answers.map((e: any) => PoolAnswer.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ReportPoolsResponse): unknown {
+    const obj: any = {};
+    if (message.answers?.length) {
+      obj.answers = message.answers.map((e) => PoolAnswer.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReportPoolsResponse>, I>>(base?: I): ReportPoolsResponse {
+    return ReportPoolsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReportPoolsResponse>, I>>(object: I): ReportPoolsResponse {
+    const message = createBaseReportPoolsResponse();
+    message.answers = object.answers?.map((e) => PoolAnswer.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePoolAnswer(): PoolAnswer {
+  return { providerId: "", refusal: "" };
+}
+
+export const PoolAnswer: MessageFns<PoolAnswer> = {
+  encode(message: PoolAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.providerId !== "") {
+      writer.uint32(10).string(message.providerId);
+    }
+    if (message.refusal !== "") {
+      writer.uint32(18).string(message.refusal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoolAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoolAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.providerId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.refusal = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PoolAnswer {
+    return {
+      providerId: isSet(object.providerId)
+        ? globalThis.String(object.providerId)
+        : isSet(object.provider_id)
+        ? globalThis.String(object.provider_id)
+        : "",
+      refusal: isSet(object.refusal) ? globalThis.String(object.refusal) : "",
+    };
+  },
+
+  toJSON(message: PoolAnswer): unknown {
+    const obj: any = {};
+    if (message.providerId !== "") {
+      obj.providerId = message.providerId;
+    }
+    if (message.refusal !== "") {
+      obj.refusal = message.refusal;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PoolAnswer>, I>>(base?: I): PoolAnswer {
+    return PoolAnswer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PoolAnswer>, I>>(object: I): PoolAnswer {
+    const message = createBasePoolAnswer();
+    message.providerId = object.providerId ?? "";
+    message.refusal = object.refusal ?? "";
+    return message;
+  },
+};
+
 /** What the orchestrator and the runners ask of the provider context. */
 export type ProviderInternalServiceService = typeof ProviderInternalServiceService;
 export const ProviderInternalServiceService = {
@@ -1854,6 +2262,19 @@ export const ProviderInternalServiceService = {
       Buffer.from(ReportHealthResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReportHealthResponse => ReportHealthResponse.decode(value),
   },
+  /**
+   * Worker pools as their connected workers make them; one that is not known is registered. Idempotent: what was observed before
+   * the last report is passed over. A pool loses slots at once, also those in use. At most 1,000.
+   */
+  reportPools: {
+    path: "/capstan.provider.v1.ProviderInternalService/ReportPools" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReportPoolsRequest): Buffer => Buffer.from(ReportPoolsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReportPoolsRequest => ReportPoolsRequest.decode(value),
+    responseSerialize: (value: ReportPoolsResponse): Buffer => Buffer.from(ReportPoolsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReportPoolsResponse => ReportPoolsResponse.decode(value),
+  },
 } as const;
 
 export interface ProviderInternalServiceServer extends UntypedServiceImplementation {
@@ -1870,6 +2291,11 @@ export interface ProviderInternalServiceServer extends UntypedServiceImplementat
   listProbeTargets: handleUnaryCall<ListProbeTargetsRequest, ListProbeTargetsResponse>;
   /** What the probes have seen. Health changes after a threshold of failures in a row. */
   reportHealth: handleUnaryCall<ReportHealthRequest, ReportHealthResponse>;
+  /**
+   * Worker pools as their connected workers make them; one that is not known is registered. Idempotent: what was observed before
+   * the last report is passed over. A pool loses slots at once, also those in use. At most 1,000.
+   */
+  reportPools: handleUnaryCall<ReportPoolsRequest, ReportPoolsResponse>;
 }
 
 export interface ProviderInternalServiceClient extends Client {
@@ -1956,6 +2382,25 @@ export interface ProviderInternalServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReportHealthResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Worker pools as their connected workers make them; one that is not known is registered. Idempotent: what was observed before
+   * the last report is passed over. A pool loses slots at once, also those in use. At most 1,000.
+   */
+  reportPools(
+    request: ReportPoolsRequest,
+    callback: (error: ServiceError | null, response: ReportPoolsResponse) => void,
+  ): ClientUnaryCall;
+  reportPools(
+    request: ReportPoolsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReportPoolsResponse) => void,
+  ): ClientUnaryCall;
+  reportPools(
+    request: ReportPoolsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReportPoolsResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const ProviderInternalServiceClient = makeGenericClientConstructor(
@@ -1987,6 +2432,28 @@ type DeepPartial<T> = T extends Builtin ? T
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function toTimestamp(date: Date): Timestamp {
+  const seconds = Math.trunc(date.getTime() / 1_000);
+  const nanos = (date.getTime() % 1_000) * 1_000_000;
+  return { seconds, nanos };
+}
+
+function fromTimestamp(t: Timestamp): Date {
+  let millis = (t.seconds || 0) * 1_000;
+  millis += (t.nanos || 0) / 1_000_000;
+  return new globalThis.Date(millis);
+}
+
+function fromJsonTimestamp(o: any): Date {
+  if (o instanceof globalThis.Date) {
+    return o;
+  } else if (typeof o === "string") {
+    return new globalThis.Date(o);
+  } else {
+    return fromTimestamp(Timestamp.fromJSON(o));
+  }
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;
