@@ -3,6 +3,7 @@
  * because most handlers ask for little and an AbortController alone costs more than the rest of the wrapper.
  */
 import { randomUUID } from "node:crypto";
+import type { EventEmitter } from "node:events";
 import { DomainError } from "@capstan/errors";
 import type { ServerUnaryCall } from "@grpc/grpc-js";
 import { context, propagation } from "@opentelemetry/api";
@@ -21,11 +22,9 @@ export interface Call {
   readonly traceparent: string | null;
 }
 
-/** What unary calls and streams have in common on the server's side. */
-export type ServerCall = Pick<
-  ServerUnaryCall<unknown, unknown>,
-  "cancelled" | "metadata" | "getDeadline" | "once" | "emit"
->;
+/** What unary calls and streams of all kinds have in common on the server's side. */
+export type ServerCall = Pick<ServerUnaryCall<unknown, unknown>, "cancelled" | "metadata" | "getDeadline"> &
+  Pick<EventEmitter, "once" | "emit">;
 
 /** The event `serve` emits on a call whose answer has no end of its own, when the server stops. */
 export const stoppingEvent = "stopping";

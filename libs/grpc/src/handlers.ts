@@ -4,9 +4,16 @@
  */
 import { once } from "node:events";
 import { DomainError } from "@capstan/errors";
-import type { handleServerStreamingCall, handleUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerDuplexStream,
+  ServerWritableStream,
+} from "@grpc/grpc-js";
 import { type Call, openCall } from "./call.ts";
 import { mask } from "./mask.ts";
+import { isMalformed, malformedRequest } from "./registration.ts";
 import { type StatusReply, toStatus } from "./status.ts";
 
 /** A method with one answer. When nobody waits any more the answer is dropped; stop the work by `call.signal`. */
@@ -43,6 +50,43 @@ export function serverStream<Q, A>(
       stream.emit("error", toReply(call.signal.aborted ? call.signal.reason : error));
     }
   };
+}
+
+/** The other side of a method with streams both ways. */
+export interface BidiStream<Q, A> {
+  /** What the client says, in order; ends when the client has said all. */
+  readonly requests: AsyncIterable<Q>;
+  /** False when the client is slower than we are: `hasRoom` resolves when it has caught up. Never refuses. */
+  send(answer: A): boolean;
+  hasRoom(): Promise<void>;
+}
+
+/** A method with streams both ways. The call ends when the handler does, which must also end by `call.signal`. */
+export function bidiStream<Q, A>(
+  handle: (stream: BidiStream<Q, A>, call: Call) => Promise<void>,
+): handleBidiStreamingCall<Q, A> {
+  return async (stream) => {
+    const { call, close } = openCall(stream);
+    const room = async () => {
+      if (stream.writableNeedDrain) await once(stream, "drain", { signal: call.signal });
+    };
+    const bidi = { requests: readAll(stream), send: (answer: A) => stream.write(answer), hasRoom: room };
+    try {
+      await Promise.race([handle(bidi, call), rejectOnAbort(call.signal)]);
+      close();
+      stream.end();
+    } catch (error) {
+      close();
+      stream.emit("error", toReply(call.signal.aborted ? call.signal.reason : error));
+    }
+  };
+}
+
+async function* readAll<Q, A>(stream: ServerDuplexStream<Q, A>): AsyncGenerator<Q> {
+  for await (const request of stream.iterator({ destroyOnReturn: false })) {
+    if (isMalformed(request)) throw malformedRequest();
+    yield request;
+  }
 }
 
 async function send<A>(answers: AsyncIterable<A>, stream: ServerWritableStream<unknown, A>, signal: AbortSignal) {

@@ -4,7 +4,7 @@ export { type CallSettings, connectTo, type PromiseClient } from "./client.ts";
 export { type FilterFields, parseFilter } from "./filter.ts";
 export type { Filter } from "./filterAst.ts";
 export { filterToSql } from "./filterSql.ts";
-export { serverStream, unary } from "./handlers.ts";
+export { type BidiStream, bidiStream, serverStream, unary } from "./handlers.ts";
 export { mask } from "./mask.ts";
 export { decodePageToken, encodePageToken, fitPage, pageSize } from "./paging.ts";
 export type { ServiceRegistration } from "./registration.ts";

@@ -4,6 +4,7 @@
  */
 import {
   status as grpcStatus,
+  type handleBidiStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
   type MethodDefinition,
@@ -53,10 +54,9 @@ function observeMethod(
   begin: Begin,
   openStreams: Set<ServerCall>,
 ): UntypedHandleCall {
-  if (method.requestStream) throw new Error(`${method.path} takes a stream, which this server does not observe`);
-  return method.responseStream
-    ? observeStream(begin, handler as handleServerStreamingCall<unknown, unknown>, openStreams)
-    : observeUnary(begin, handler as handleUnaryCall<unknown, unknown>);
+  if (method.responseStream) return observeStream(begin, handler as StreamHandler, openStreams);
+  if (method.requestStream) throw new Error(`${method.path} only takes a stream, which this server does not observe`);
+  return observeUnary(begin, handler as handleUnaryCall<unknown, unknown>);
 }
 
 function observeUnary(begin: Begin, handler: handleUnaryCall<unknown, unknown>): handleUnaryCall<unknown, unknown> {
@@ -73,12 +73,12 @@ function observeUnary(begin: Begin, handler: handleUnaryCall<unknown, unknown>):
   };
 }
 
-function observeStream(
-  begin: Begin,
-  handler: handleServerStreamingCall<unknown, unknown>,
-  openStreams: Set<ServerCall>,
-): handleServerStreamingCall<unknown, unknown> {
-  return (call) => {
+type StreamHandler = handleServerStreamingCall<unknown, unknown> & handleBidiStreamingCall<unknown, unknown>;
+type StreamCall = Parameters<StreamHandler>[0];
+
+/** Streams of answers, whether they take one request or a stream of them. */
+function observeStream(begin: Begin, handler: StreamHandler, openStreams: Set<ServerCall>): UntypedHandleCall {
+  return (call: StreamCall) => {
     const { end, within } = begin(call);
     const close = (code: CodeName, cause?: unknown) => {
       openStreams.delete(call);

@@ -30,17 +30,24 @@ export function decodeOrMark(definition: MethodDefinition<unknown, unknown>): Me
   return { ...definition, requestDeserialize };
 }
 
+/** True for what stands in the place of a request that could not be decoded. */
+export function isMalformed(request: unknown): boolean {
+  return request === malformed;
+}
+
+export function malformedRequest(): DomainError {
+  return new DomainError({
+    code: "INVALID_ARGUMENT",
+    reason: "MALFORMED_REQUEST",
+    message: "the request cannot be decoded as the message this method takes",
+  });
+}
+
 const maxMetadataBytes = 8 * 1024;
 
 /** The refusal of a request that no handler should see; null when one may. */
-export function refuseEarly(call: ServerCall & { request: unknown }): DomainError | null {
-  if (call.request === malformed) {
-    return new DomainError({
-      code: "INVALID_ARGUMENT",
-      reason: "MALFORMED_REQUEST",
-      message: "the request cannot be decoded as the message this method takes",
-    });
-  }
+export function refuseEarly(call: ServerCall & { request?: unknown }): DomainError | null {
+  if (isMalformed(call.request)) return malformedRequest();
   const bytes = metadataBytes(call);
   if (bytes <= maxMetadataBytes) return null;
   return new DomainError({

@@ -12,7 +12,7 @@ import {
 import { onTestFinished } from "vitest";
 import type { Call } from "./call.ts";
 import { type ClientClass, connectTo, type PromiseClient } from "./client.ts";
-import { serverStream, unary } from "./handlers.ts";
+import { type BidiStream, bidiStream, serverStream, unary } from "./handlers.ts";
 import type { Log } from "./log.ts";
 import { type GrpcServer, type ServeOptions, serve } from "./server.ts";
 
@@ -42,6 +42,7 @@ const json = {
 export const testDefinition = {
   say: { path: "/test.v1.TestService/Say", requestStream: false, responseStream: false, ...json },
   watch: { path: "/test.v1.TestService/Watch", requestStream: false, responseStream: true, ...json },
+  talk: { path: "/test.v1.TestService/Talk", requestStream: true, responseStream: true, ...json },
 } satisfies ServiceDefinition;
 
 export const TestServiceClient = makeGenericClientConstructor(
@@ -52,6 +53,7 @@ export const TestServiceClient = makeGenericClientConstructor(
 interface Answers {
   say?(request: Message, call: Call): Promise<Message>;
   watch?(request: Message, call: Call): AsyncIterable<Message>;
+  talk?(stream: BidiStream<Message, Message>, call: Call): Promise<void>;
 }
 
 interface Served {
@@ -72,6 +74,12 @@ export async function serveTest(answers: Answers, options: Partial<ServeOptions>
         async function* (request) {
           yield request;
         },
+    ),
+    talk: bidiStream(
+      answers.talk ??
+        (async ({ requests, send }) => {
+          for await (const request of requests) send(request);
+        }),
     ),
   };
   const services = [{ definition: testDefinition, implementation }];
