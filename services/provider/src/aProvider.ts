@@ -20,6 +20,8 @@ export function aProvider(fields: Partial<Provider> = {}): Provider {
     lastChosen: 0,
     labels: {},
     endpoint: "",
+    workerGroups: [],
+    poolTime: null,
     version: 1,
     sequence: 1,
     createTime: new Date(0),

@@ -3,6 +3,7 @@
  * call, because a batch must not stall on one job: a placement nobody can satisfy is answered per request instead.
  */
 import { type FieldViolation, invalid } from "@capstan/errors";
+import { constraintsOf } from "@capstan/labels";
 import type { Placement } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { CapacityRequest as RequestMessage } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import type { Duration } from "@capstan/proto/google/protobuf/duration.ts";
@@ -41,6 +42,11 @@ export function readIds(field: string, ids: readonly string[]): readonly string[
   return ids.map((id) => id.toLowerCase());
 }
 
+/** Whether it could be a tenant. */
+export function isTenant(text: string): boolean {
+  return tenantPattern.test(text);
+}
+
 function assertBatch(field: string, batch: readonly unknown[]): void {
   if (batch.length <= maxBatch) return;
   throw invalid([{ field, description: `has ${batch.length} entries; the limit is ${maxBatch}` }]);
@@ -62,7 +68,7 @@ function checkRequest(message: RequestMessage, at: string): readonly FieldViolat
   return [
     ...checkId(reservationId, `${at}.reservation_id`),
     ...checkId(jobId, `${at}.job_id`),
-    ...refuseIf(!tenantPattern.test(tenant), "tenant", `must match ${tenantPattern.source}`),
+    ...refuseIf(!isTenant(tenant), "tenant", `must match ${tenantPattern.source}`),
     ...refuseIf(jobName.length > maxJobNameLength, "job_name", `has more than ${maxJobNameLength} characters`),
     ...refuseIf(hasControlCharacters(jobName), "job_name", "must not contain control characters"),
     ...refuseIf((resources?.slots ?? 0) < 0, "resources.slots", "must not be negative"),
@@ -84,13 +90,10 @@ function toRequest({ placement, resources, hold, ...message }: RequestMessage): 
       memoryMib: resources?.memoryMib ?? 0,
     },
     needsImage: message.needsImage,
+    handler: message.handler,
     providerName: placement?.provider ?? "",
     kind: placement?.kind ?? "",
-    constraints: (placement?.constraints ?? []).map(({ key, operator, values }) => ({
-      key,
-      operator: operator.replace("LABEL_OPERATOR_", ""),
-      values,
-    })),
+    constraints: constraintsOf(placement?.constraints ?? []),
     strategy: strategies[placement?.strategy ?? "PLACEMENT_STRATEGY_UNSPECIFIED"],
     spreadLabel: placement?.spreadLabel ?? "",
     holdMs: durationMs(hold) || defaultHoldMs,

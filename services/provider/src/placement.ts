@@ -2,6 +2,7 @@
  * Choosing a provider. A batch is placed in its order over a working copy of the providers, so that no batch takes more than
  * there is, and the next request sees what the one before it has taken. Pure: the caller holds the rows locked meanwhile.
  */
+import { labelOf } from "@capstan/labels";
 import {
   type Filter,
   filters,
@@ -9,11 +10,12 @@ import {
   kindNamed,
   quoted,
   type Room,
+  roomOf,
   type Strategy,
   type Wanted,
 } from "./placementFilters.ts";
 import type { Provider } from "./provider.ts";
-import { labelOf, providerKinds } from "./providerSpec.ts";
+import { providerKinds } from "./providerSpec.ts";
 
 /** A provider was chosen. */
 export interface Placed {
@@ -161,12 +163,10 @@ function unheardOf(rooms: readonly Room[], { providerName, kind }: Wanted): stri
     return `no provider is named ${quoted(providerName)}; ${list}`;
   }
   if (kind === "" || kindNamed(kind) !== null) return null;
-  const kinds = providerKinds.map((known) => known.toLowerCase()).join(" or ");
+  const kinds = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(
+    providerKinds.map((known) => known.toLowerCase()),
+  );
   return `${quoted(kind)} is no kind of provider, a kind is ${kinds}; ${list}`;
-}
-
-function roomOf(provider: Provider): Room {
-  return { provider, reserved: { ...provider.reserved }, lastChosen: provider.lastChosen };
 }
 
 function take(room: Room, { amount }: Wanted, choice: number): void {

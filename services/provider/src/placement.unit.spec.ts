@@ -1,8 +1,9 @@
+import type { LabelConstraint } from "@capstan/labels";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { aProvider } from "./aProvider.ts";
 import { type Placed, placeAll, type Unplaced } from "./placement.ts";
-import type { LabelConstraint, Wanted } from "./placementFilters.ts";
+import type { Wanted } from "./placementFilters.ts";
 import type { Provider } from "./provider.ts";
 import type { Amount } from "./providerSpec.ts";
 
@@ -13,6 +14,7 @@ function wanted(fields: Partial<Wanted> = {}): Wanted {
     jobName: "job",
     amount: { slots: 1, cpuMillis: 0, memoryMib: 0 },
     needsImage: false,
+    handler: "",
     providerName: "",
     kind: "",
     constraints: [],
@@ -150,37 +152,91 @@ describe("each filter refuses what it is for", () => {
   });
 });
 
-describe("label constraints", () => {
-  const provider = named("a", 0, { labels: { zone: "a", cores: "16", empty: "" } });
-  const passing: readonly LabelConstraint[] = [
-    label("zone", "EQ", "a"),
-    label("zone", "NE", "b"),
-    label("none", "NE", "b"),
-    label("zone", "IN", "b", "a"),
-    label("zone", "NOT_IN", "b"),
-    label("none", "NOT_IN", "b"),
-    label("cores", "GT", "8"),
-    label("cores", "LT", "32"),
-  ];
-  const failing: readonly LabelConstraint[] = [
-    label("zone", "EQ", "b"),
-    label("none", "EQ", ""),
-    label("zone", "NE", "a"),
-    label("none", "IN", "a"),
-    label("zone", "NOT_IN", "a"),
-    label("cores", "GT", "16"),
-    label("empty", "LT", "1"),
-    label("none", "LT", "1"),
-    label("zone", "GT", "1"),
-    label("cores", "GT", "many"),
-    label("zone", "UNRECOGNIZED", "a"),
-  ];
-
-  test.each(passing)("$key $operator $values holds", (constraint) => {
-    expect(chosen([provider], [wanted({ constraints: [constraint] })])).toEqual(["a"]);
+describe("a step with a handler", () => {
+  const group = (handlers: string[], labels: Record<string, string> = {}) => ({
+    handlers,
+    labels,
+    workers: 1,
+    slots: 5,
   });
-  test.each(failing)("$key $operator $values does not hold", (constraint) => {
-    expect(chosen([provider], [wanted({ constraints: [constraint] })])).toEqual(["NO_PROVIDER_MATCHES"]);
+  const pool = (name: string, fields: Partial<Provider> = {}) =>
+    named(name, 0, { kind: "WORKER", workerGroups: [group(["resize", "crop"])], ...fields });
+  const resize = (fields: Partial<Wanted> = {}) => wanted({ handler: "resize", ...fields });
+  const saying = (provider: Provider, request: Wanted) => refused([provider], request).failures[0];
+
+  test("is placed on a pool that has a worker with it, and nowhere else", () => {
+    const providers = [
+      named("a"),
+      named("b", 0, { kind: "DOCKER" }),
+      pool("c", { workerGroups: [group(["x"])] }),
+      pool("d"),
+    ];
+    expect(chosen(providers, [resize(), resize({ kind: "worker" }), resize({ providerName: "d" })])).toEqual([
+      "d",
+      "d",
+      "d",
+    ]);
+    expect(saying(named("a"), resize())).toMatchObject({
+      filter: "KIND",
+      message: "is process, a step with a handler runs on workers",
+    });
+  });
+
+  test("is the only one that a pool takes", () => {
+    const kind = { filter: "KIND" };
+    expect(saying(pool("a"), wanted())).toMatchObject({
+      ...kind,
+      message: "is worker, a step without an image runs as a process",
+    });
+    expect(saying(pool("a"), wanted({ kind: "worker" }))).toMatchObject(kind);
+    expect(saying(pool("a"), wanted({ needsImage: true }))).toMatchObject(kind);
+  });
+
+  test("reads what a pool without it has instead", () => {
+    expect(saying(pool("a"), wanted({ handler: "rotate" }))).toEqual({
+      providerName: "a",
+      filter: "HANDLER",
+      message: 'has no worker with the handler "rotate"; it has: "resize", "crop"',
+    });
+    expect(refused([pool("a")], wanted({ handler: "toString" })).reason).toBe("NO_PROVIDER_MATCHES");
+  });
+
+  test("reads of a pool without workers that it is not well, whatever it will have", () => {
+    const empty = pool("a", { workerGroups: [], health: "UNHEALTHY", healthMessage: "no worker is connected" });
+    const answer = refused([empty], resize({ constraints: [label("zone", "EQ", "b")] }));
+    expect(answer.reason).toBe("PROVIDER_UNHEALTHY");
+    expect(answer.message).toBe("no provider that matches is healthy: a is UNHEALTHY: no worker is connected");
+  });
+
+  test("compares its constraints with the labels of each group that has it, laid over those of the pool", () => {
+    const provider = pool("a", {
+      labels: { zone: "a", site: "x" },
+      workerGroups: [group(["resize"], { zone: "b" }), group(["resize", "crop"]), group(["crop"], { gpu: "yes" })],
+    });
+    const choice = (...constraints: LabelConstraint[]) => chosen([provider], [resize({ constraints })])[0];
+    expect(choice(label("zone", "EQ", "a"))).toBe("a");
+    expect(choice(label("zone", "EQ", "b"), label("site", "EQ", "x"))).toBe("a");
+    expect(choice(label("gpu", "EQ", "yes"))).toBe("NO_PROVIDER_MATCHES");
+    const crop = { handler: "crop", constraints: [label("zone", "EQ", "b"), label("gpu", "EQ", "yes")] };
+    expect(saying(provider, wanted(crop))).toEqual({
+      providerName: "a",
+      filter: "LABELS",
+      message: 'wants "zone" EQ "b" and "gpu" EQ "yes", has no such worker with the handler "crop"',
+    });
+  });
+
+  test("names the label that is missing where only one group has it", () => {
+    const request = resize({ constraints: [label("zone", "EQ", "b")] });
+    expect(saying(pool("a"), request)?.message).toBe('wants "zone" EQ "b", has no such label');
+  });
+
+  test("waits where more is in use than there is since workers left", () => {
+    const shrunk = pool("a", { capacity: amount(2), reserved: amount(5) });
+    expect(refused([shrunk], resize())).toMatchObject({
+      reason: "NO_CAPACITY",
+      failures: [{ filter: "SLOTS", message: "needs 1 slots, 0 of 2 are free" }],
+    });
+    expect(chosen([shrunk, pool("b", { capacity: amount(1) })], [resize(), resize()])).toEqual(["b", "NO_CAPACITY"]);
   });
 });
 
@@ -189,7 +245,9 @@ describe("a refusal", () => {
     const providers = [named("a"), named("b", 0, { kind: "DOCKER" })];
     const message = (request: Partial<Wanted>) => refused(providers, wanted(request)).message;
     expect(message({ providerName: "c" })).toBe('no provider is named "c"; there are: a (process), b (docker)');
-    expect(message({ kind: "podman" })).toContain('"podman" is no kind of provider, a kind is process or docker');
+    expect(message({ kind: "podman" })).toContain(
+      '"podman" is no kind of provider, a kind is process, docker or worker',
+    );
     expect(refused([], wanted())).toMatchObject({
       reason: "NO_PROVIDER_MATCHES",
       message: "no provider is registered",

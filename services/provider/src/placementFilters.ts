@@ -2,17 +2,14 @@
  * What a provider must pass to be chosen, as a table in the order in which it is asked. The order is part of the contract: the
  * first filter that fails is the one that users read, and one about capacity means that everything before it has passed.
  */
+import { failingConstraint, type LabelConstraint, type Labels, labelOf, laidOver } from "@capstan/labels";
 import type { Provider } from "./provider.ts";
-import { type Amount, labelOf, type ProviderKind, providerKinds } from "./providerSpec.ts";
+import { type Amount, type ProviderKind, providerKinds } from "./providerSpec.ts";
+
+/** Of a list in a message. */
+const maxShown = 8;
 
 export type Strategy = "LEAST_LOADED" | "BIN_PACKING" | "ROUND_ROBIN" | "SPREAD";
-
-export interface LabelConstraint {
-  readonly key: string;
-  /** A word of LabelOperator without its prefix; one that is not known passes nowhere. */
-  readonly operator: string;
-  readonly values: readonly string[];
-}
 
 /** What one execution needs, and where it may be. */
 export interface Wanted {
@@ -20,6 +17,8 @@ export interface Wanted {
   readonly amount: Amount;
   /** With an image it needs a kind that runs containers; without one, a kind that does not. */
   readonly needsImage: boolean;
+  /** With a handler it needs a worker pool with a worker that has it; "": any other kind. */
+  readonly handler: string;
   /** "": any. */
   readonly providerName: string;
   /** As users write it, such as "docker"; "": by what the step needs. */
@@ -35,9 +34,33 @@ export interface Room {
   readonly provider: Provider;
   readonly reserved: { slots: number; cpuMillis: number; memoryMib: number };
   lastChosen: number;
+  /**
+   * Where it can run and what constraints are compared with there: by handler on a worker pool, for each group of workers that
+   * has it, under "" on any other provider.
+   */
+  readonly labels: ReadonlyMap<string, readonly Labels[]>;
 }
 
-export type FilterName = "STATE" | "HEALTH" | "KIND" | "NAME" | "LABELS" | "SLOTS" | "CPU" | "MEMORY";
+/** A provider before the batch has taken anything. */
+export function roomOf(provider: Provider): Room {
+  return { provider, reserved: { ...provider.reserved }, lastChosen: provider.lastChosen, labels: labelsIn(provider) };
+}
+
+function labelsIn({ kind, labels, workerGroups }: Provider): ReadonlyMap<string, readonly Labels[]> {
+  if (kind !== "WORKER") return new Map([["", [labels]]]);
+  const byHandler = new Map<string, Labels[]>();
+  for (const group of workerGroups) {
+    const own = laidOver(labels, group.labels);
+    for (const handler of group.handlers) {
+      const there = byHandler.get(handler);
+      if (there === undefined) byHandler.set(handler, [own]);
+      else there.push(own);
+    }
+  }
+  return byHandler;
+}
+
+export type FilterName = "STATE" | "HEALTH" | "KIND" | "NAME" | "HANDLER" | "LABELS" | "SLOTS" | "CPU" | "MEMORY";
 
 export interface Filter {
   readonly name: FilterName;
@@ -65,8 +88,7 @@ export const filters: readonly Filter[] = [
     name: "KIND",
     about: "match",
     passes: ({ provider }, wanted) =>
-      runsContainers(provider.kind) === wanted.needsImage &&
-      (wanted.kind === "" || wanted.kind.toUpperCase() === provider.kind),
+      provider.kind === kindNeeded(wanted) && (wanted.kind === "" || wanted.kind.toUpperCase() === provider.kind),
     say: ({ provider }, wanted) => sayKind(provider.kind, wanted),
   },
   {
@@ -76,10 +98,18 @@ export const filters: readonly Filter[] = [
     say: (_, { providerName }) => `is not ${quoted(providerName)}`,
   },
   {
+    name: "HANDLER",
+    about: "match",
+    passes: (room, { handler }) => isUnmanned(room) || room.labels.has(handler),
+    say: ({ labels }, { handler }) => sayHandler([...labels.keys()], handler),
+  },
+  {
     name: "LABELS",
     about: "match",
-    passes: ({ provider }, { constraints }) => constraints.every((constraint) => holds(constraint, provider)),
-    say: ({ provider }, { constraints }) => sayLabels(provider, constraints),
+    passes: (room, { handler, constraints }) =>
+      isUnmanned(room) ||
+      (room.labels.get(handler) ?? []).some((labels) => failingConstraint(constraints, labels) === null),
+    say: (room, { handler, constraints }) => sayLabels(room.labels.get(handler) ?? [], handler, constraints),
   },
   capacityFilter("SLOTS", "slots", "slots"),
   capacityFilter("CPU", "cpuMillis", "thousandths of a CPU"),
@@ -100,18 +130,27 @@ function capacityFilter(name: FilterName, of: keyof Amount, unit: string): Filte
     about: "capacity",
     passes: ({ provider, reserved }, { amount }) => {
       const all = provider.capacity[of];
-      return all === 0 || reserved[of] + amount[of] <= all;
+      const isUncounted = of !== "slots" && all === 0;
+      return isUncounted || reserved[of] + amount[of] <= all;
     },
     say: ({ provider, reserved }, { amount }) => {
       const all = provider.capacity[of];
-      if (amount[of] > all) return `needs ${amount[of]} ${unit}, holds ${all} in all: it can never fit`;
-      return `needs ${amount[of]} ${unit}, ${all - reserved[of]} of ${all} are free`;
+      // A pool may grow again, and may have less than is in use.
+      const isFixed = provider.kind !== "WORKER";
+      if (isFixed && amount[of] > all) return `needs ${amount[of]} ${unit}, holds ${all} in all: it can never fit`;
+      return `needs ${amount[of]} ${unit}, ${Math.max(0, all - reserved[of])} of ${all} are free`;
     },
   };
 }
 
-function runsContainers(kind: ProviderKind): boolean {
-  return kind === "DOCKER";
+function kindNeeded({ handler, needsImage }: Wanted): ProviderKind {
+  if (handler !== "") return "WORKER";
+  return needsImage ? "DOCKER" : "PROCESS";
+}
+
+/** What a pool without workers will have, nobody knows; it is not well, rather than one that does not match. */
+function isUnmanned({ provider }: Room): boolean {
+  return provider.kind === "WORKER" && provider.workerGroups.length === 0;
 }
 
 /** Null when the text names no kind there is. */
@@ -127,43 +166,32 @@ function sayHealth({ health, healthFailures, healthMessage }: Provider): string 
 function sayKind(kind: ProviderKind, wanted: Wanted): string {
   const word = kind.toLowerCase();
   if (wanted.kind !== "" && wanted.kind.toUpperCase() !== kind) return `is ${word}, not ${quoted(wanted.kind)}`;
+  if (wanted.handler !== "") return `is ${word}, a step with a handler runs on workers`;
   return wanted.needsImage
     ? `is ${word}, a step with an image needs containers`
     : `is ${word}, a step without an image runs as a process`;
 }
 
-function sayLabels(provider: Provider, constraints: readonly LabelConstraint[]): string {
-  const failing = constraints.find((constraint) => !holds(constraint, provider));
-  if (failing === undefined) return "passes";
-  const there = labelOf(provider.labels, failing.key);
-  const wanted = `${failing.operator} ${failing.values.slice(0, 4).map(quoted).join(", ")}`;
-  return `wants ${quoted(failing.key)} ${wanted}, has ${there === null ? "no such label" : quoted(there)}`;
+function sayHandler(there: readonly string[], handler: string): string {
+  const shown = there.slice(0, maxShown).map(quoted).join(", ");
+  return `has no worker with the handler ${quoted(handler)}; it has: ${shown}${there.length > maxShown ? ", …" : ""}`;
 }
 
-function holds({ key, operator, values }: LabelConstraint, { labels }: Provider): boolean {
-  const label = labelOf(labels, key);
-  const [first = ""] = values;
-  switch (operator) {
-    case "EQ":
-      return label === first;
-    case "NE":
-      return label !== first;
-    case "IN":
-      return label !== null && values.includes(label);
-    case "NOT_IN":
-      return label === null || !values.includes(label);
-    case "GT":
-      return numberOf(label) > numberOf(first);
-    case "LT":
-      return numberOf(label) < numberOf(first);
-    default:
-      return false;
+/** `candidates` are the labels of what could run it otherwise. */
+function sayLabels(candidates: readonly Labels[], handler: string, constraints: readonly LabelConstraint[]): string {
+  const [labels = {}] = candidates;
+  const failing = failingConstraint(constraints, labels);
+  if (failing === null) return "passes";
+  if (candidates.length > 1) {
+    const all = constraints.slice(0, maxShown).map(sayConstraint).join(" and ");
+    return `wants ${all}, has no such worker with the handler ${quoted(handler)}`;
   }
+  const there = labelOf(labels, failing.key);
+  return `wants ${sayConstraint(failing)}, has ${there === null ? "no such label" : quoted(there)}`;
 }
 
-/** NaN for what is not a number, which is neither greater nor less than anything. */
-function numberOf(text: string | null): number {
-  return text === null || text.trim() === "" ? Number.NaN : Number(text);
+function sayConstraint({ key, operator, values }: LabelConstraint): string {
+  return `${quoted(key)} ${operator} ${values.slice(0, 4).map(quoted).join(", ")}`;
 }
 
 /** Users' words as they may stand in a message: bounded, and with nothing that could forge a line of a log. */

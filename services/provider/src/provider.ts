@@ -10,7 +10,9 @@
  * Health stands beside the state and never moves it. Decide functions give back events; [] means it is already so.
  */
 import { DomainError } from "@capstan/errors";
-import type { Amount, Labels, ProviderKind, ProviderSpec, SpecChange } from "./providerSpec.ts";
+import type { Labels } from "@capstan/labels";
+import type { Amount, ProviderKind, ProviderSpec, SpecChange } from "./providerSpec.ts";
+import { areSameGroups, sayWorkers, slotsOf, type WorkerGroup } from "./workerGroups.ts";
 
 export const providerStates = ["ACTIVE", "CORDONED", "DRAINING", "DISABLED"] as const;
 export type ProviderState = (typeof providerStates)[number];
@@ -42,6 +44,10 @@ export interface Provider {
   readonly lastChosen: number;
   readonly labels: Labels;
   readonly endpoint: string;
+  /** Of a worker pool, in their one form; empty otherwise. */
+  readonly workerGroups: readonly WorkerGroup[];
+  /** When a worker pool was seen as it is; null for any other kind. */
+  readonly poolTime: Date | null;
   /** Changed by operators only; the etag. */
   readonly version: number;
   /** The number of its last fact. */
@@ -62,6 +68,8 @@ export type ProviderEvent =
       readonly type: "registered" | "activated" | "cordoned" | "draining" | "drained" | "deactivated" | "deleted";
     }
   | { readonly type: "updated"; readonly change: SpecChange }
+  /** The workers of a pool are others than before; its fact is `updated`. */
+  | { readonly type: "regrouped"; readonly groups: readonly WorkerGroup[]; readonly time: Date }
   | {
       readonly type: "health_changed";
       readonly health: ProviderHealth;
@@ -85,6 +93,7 @@ export const allowedFrom = {
   deactivated: ["ACTIVE", "CORDONED", "DRAINING"],
   deleted: anyState,
   updated: anyState,
+  regrouped: anyState,
   health_changed: anyState,
   probed: anyState,
   held: ["ACTIVE"],
@@ -122,6 +131,13 @@ function changeBy(provider: Provider, event: ProviderEvent, now: Date): Partial<
       return { state: "DISABLED" };
     case "updated":
       return event.change;
+    case "regrouped":
+      return {
+        capacity: { ...provider.capacity, slots: slotsOf(event.groups) },
+        workerGroups: event.groups,
+        poolTime: event.time,
+        healthMessage: sayWorkers(event.groups),
+      };
     case "health_changed":
       return { health: event.health, healthMessage: event.message, healthFailures: event.failures, healthTime: now };
     case "probed":
@@ -235,18 +251,33 @@ export function giveBack(
 
 /**
  * What a probe changes: good makes it HEALTHY, failures make it DEGRADED until as many in a row as `threshold` make it
- * UNHEALTHY. One that was never seen good stays UNKNOWN below the threshold, because DEGRADED takes work.
+ * UNHEALTHY. One that was never seen good stays UNKNOWN below the threshold, because DEGRADED takes work. A worker pool has no
+ * probes.
  */
 export function observe(
   provider: Provider,
   { isGood, message }: { readonly isGood: boolean; readonly message: string },
   threshold: number,
 ): readonly ProviderEvent[] {
+  if (provider.kind === "WORKER") return [];
   const failures = isGood ? 0 : Math.min(provider.healthFailures + 1, threshold);
   const health = healthAfter(provider.health, failures, threshold);
   if (health !== provider.health) return [{ type: "health_changed", health, message, failures }];
   if (message === provider.healthMessage && failures === provider.healthFailures) return [];
   return [{ type: "probed", message, failures }];
+}
+
+/**
+ * What a report of a pool's workers changes: nothing when it is not newer than the last one that did, or tells the same. A pool is
+ * HEALTHY while it has a worker. It loses slots at once, also those in use.
+ */
+export function regroup(provider: Provider, groups: readonly WorkerGroup[], time: Date): readonly ProviderEvent[] {
+  const isStale = provider.poolTime !== null && time <= provider.poolTime;
+  if (isStale || areSameGroups(groups, provider.workerGroups)) return [];
+  const health = groups.length === 0 ? "UNHEALTHY" : "HEALTHY";
+  const regrouped: ProviderEvent = { type: "regrouped", groups, time };
+  if (health === provider.health) return [regrouped];
+  return [regrouped, { type: "health_changed", health, message: sayWorkers(groups), failures: 0 }];
 }
 
 function healthAfter(health: ProviderHealth, failures: number, threshold: number): ProviderHealth {

@@ -17,6 +17,7 @@ import {
   type ProviderState,
   providerStates,
   type Reservation,
+  regroup,
   uncordon,
   update,
 } from "./provider.ts";
@@ -37,6 +38,7 @@ const events: readonly ProviderEvent[] = [
   { type: "deactivated" },
   { type: "deleted" },
   { type: "updated", change: { endpoint: "" } },
+  { type: "regrouped", groups: [], time: now },
   { type: "health_changed", health: "HEALTHY", message: "", failures: 0 },
   { type: "probed", message: "", failures: 0 },
   { type: "held", reservations: [], lastChosen: 1 },
@@ -87,6 +89,50 @@ test("the etag and the time of update change with operators only", () => {
   expect(changed.map(({ type }) => type)).toEqual(["activated", "cordoned", "draining", "deactivated", "updated"]);
   expect(apply(aProvider(), { type: "cordoned" }).updateTime).toBe(now);
   expect(apply(aProvider(), { type: "held", reservations: [], lastChosen: 1 }).updateTime).toEqual(new Date(0));
+});
+
+describe("a report of a pool's workers", () => {
+  const groups = [{ handlers: ["resize"], labels: { zone: "a", gpu: "no" }, workers: 3, slots: 150 }];
+  const pool = aProvider({
+    kind: "WORKER",
+    poolTime: now,
+    workerGroups: groups,
+    healthMessage: "3 workers, 150 slots",
+  });
+  const later = new Date(2_000);
+
+  test("makes the pool's capacity and its health, and takes away slots that are in use", () => {
+    const inUse = { ...pool, live: 60, reserved: { slots: 60, cpuMillis: 0, memoryMib: 0 } };
+    const fewer = [{ handlers: ["resize"], labels: {}, workers: 1, slots: 50 }];
+    const moved = regroup(inUse, fewer, later).reduce(apply, inUse);
+    expect(moved).toMatchObject({
+      capacity: { slots: 50 },
+      reserved: { slots: 60 },
+      workerGroups: fewer,
+      poolTime: later,
+    });
+    expect(moved).toMatchObject({ health: "HEALTHY", healthMessage: "1 worker, 50 slots", state: "ACTIVE" });
+  });
+
+  test("changes its health with the last worker and the first one only", () => {
+    const empty = regroup(pool, [], later).reduce(apply, pool);
+    expect(empty).toMatchObject({ health: "UNHEALTHY", healthMessage: "no worker is connected", healthTime: now });
+    expect(empty.capacity.slots).toBe(0);
+    const back = regroup(empty, groups, new Date(3_000));
+    expect(back.map(({ type }) => type)).toEqual(["regrouped", "health_changed"]);
+    expect(back.reduce(apply, empty)).toMatchObject({ health: "HEALTHY", healthMessage: "3 workers, 150 slots" });
+  });
+
+  test("is passed over when it is not newer, or tells the same in whatever order", () => {
+    expect(regroup(pool, [], now)).toEqual([]);
+    expect(regroup(pool, [], new Date(999))).toEqual([]);
+    const same = [{ handlers: ["resize"], labels: { gpu: "no", zone: "a" }, workers: 3, slots: 150 }];
+    expect(regroup(pool, same, later)).toEqual([]);
+  });
+
+  test("is all that speaks of its health: probes do not count", () => {
+    expect(observe(pool, { isGood: false, message: "no" }, 1)).toEqual([]);
+  });
 });
 
 describe("what operators ask for", () => {

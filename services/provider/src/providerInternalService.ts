@@ -9,6 +9,7 @@ import { noteHealth } from "./health.ts";
 import { kindFromMessage, toProbeTarget } from "./providerProto.ts";
 import { withoutControlCharacters } from "./providerSpec.ts";
 import { listProbeTargets } from "./providerStore.ts";
+import { readPoolReports, reportPools } from "./reportPools.ts";
 import { confirmReservations } from "./reservationStore.ts";
 
 const maxHealthMessageLength = 512;
@@ -44,7 +45,9 @@ export function createProviderInternalService(options: ProviderInternalServiceOp
         if (word === null) throw invalid([{ field: `kinds[${index}]`, description: "is not a kind of provider" }]);
         return word;
       });
-      return { targets: (await listProbeTargets(pool, known)).map(toProbeTarget) };
+      // A worker pool is not probed: its workers' leases tell of it.
+      const probed = known.filter((kind) => kind !== "WORKER");
+      return { targets: (await listProbeTargets(pool, probed)).map(toProbeTarget) };
     }),
 
     reportHealth: unary(async ({ observations }, { traceparent }) => {
@@ -60,6 +63,12 @@ export function createProviderInternalService(options: ProviderInternalServiceOp
       }));
       if (seen.length > 0 && (await noteHealth(pool, seen, failureThreshold, traceparent))) onCommit();
       return {};
+    }),
+
+    reportPools: unary(async ({ pools }, { traceparent }) => {
+      const { answers, changed } = await reportPools(pool, readPoolReports(pools), traceparent);
+      if (changed) onCommit();
+      return { answers: [...answers] };
     }),
   };
 }

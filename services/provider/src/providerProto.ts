@@ -2,6 +2,7 @@
 import { type Fact, uuidv7 } from "@capstan/postgres";
 import type {
   Capacity,
+  WorkerGroup as GroupMessage,
   ProviderKind as KindMessage,
   Provider as ProviderMessage,
 } from "@capstan/proto/capstan/provider/v1/provider.ts";
@@ -13,8 +14,11 @@ import type { CapacityAnswer, ProbeTarget } from "@capstan/proto/capstan/provide
 import type { Unplaced } from "./placement.ts";
 import { etagOf, type Provider, type ProviderEvent, type Reservation } from "./provider.ts";
 import { type Amount, type ProviderKind, providerKinds } from "./providerSpec.ts";
+import type { WorkerGroup } from "./workerGroups.ts";
 
 const maxInt32 = 2_147_483_647;
+/** Of worker groups in a fact, beside labels of up to 64 KiB; a fact has at most 480 KiB. */
+const maxGroupBytes = 256 * 1_024;
 
 /** Null when it is not given or not known. */
 export function kindFromMessage(message: KindMessage): ProviderKind | null {
@@ -43,7 +47,12 @@ export function toMessage(provider: Provider): ProviderMessage {
     createTime: provider.createTime,
     updateTime: provider.updateTime,
     etag: etagOf(provider),
+    workerGroups: provider.workerGroups.map(toGroupMessage),
   };
+}
+
+function toGroupMessage({ handlers, labels, workers, slots }: WorkerGroup): GroupMessage {
+  return { handlers: [...handlers], labels: { ...labels }, workers, slots };
 }
 
 export function toProbeTarget({ id, name, kind, endpoint }: Provider): ProbeTarget {
@@ -85,7 +94,7 @@ export function factOf(
     id: uuidv7(),
     tenant: after.tenant,
     noun: isOfReservations ? "reservation" : "provider",
-    event: event.type,
+    event: event.type === "regrouped" ? "updated" : event.type,
     aggregateId: after.id,
     sequence: after.sequence,
     correlationId: isOfReservations ? commonJob(event.reservations) : "",
@@ -122,10 +131,12 @@ function reservationData(
   return ReservationEvent.toJSON(message) as object;
 }
 
-/** The endpoint is left out: where an engine listens is for those who may call it. */
+/** The endpoint is left out: where an engine listens is for those who may call it. So are groups that would fill the fact. */
 function providerData(before: Provider, { type }: ProviderEvent, after: Provider): object {
+  const groupBytes = Buffer.byteLength(JSON.stringify(after.workerGroups));
+  const workerGroups = groupBytes > maxGroupBytes ? [] : after.workerGroups;
   const message: ProviderEventMessage = {
-    provider: toMessage({ ...after, endpoint: "" }),
+    provider: toMessage({ ...after, endpoint: "", workerGroups }),
     oldHealth: type === "health_changed" ? `PROVIDER_HEALTH_${before.health}` : "PROVIDER_HEALTH_UNSPECIFIED",
   };
   return ProviderEventMessage.toJSON(message) as object;

@@ -294,7 +294,7 @@ describe("probes", () => {
   test("are asked of every provider of a runner's kinds that is not DISABLED", async () => {
     const local = await service.ready("local", 1);
     const { provider: docker } = await register();
-    const targets = async (...kinds: ("PROVIDER_KIND_PROCESS" | "PROVIDER_KIND_DOCKER")[]) =>
+    const targets = async (...kinds: `PROVIDER_KIND_${"PROCESS" | "DOCKER" | "WORKER"}`[]) =>
       (await service.orchestrator.listProbeTargets({ kinds })).targets;
     expect(await targets("PROVIDER_KIND_DOCKER")).toEqual([
       { providerId: docker?.id, name: "docker-1", kind: "PROVIDER_KIND_DOCKER", endpoint: docker?.endpoint },
@@ -302,6 +302,8 @@ describe("probes", () => {
     expect(await targets("PROVIDER_KIND_DOCKER", "PROVIDER_KIND_PROCESS")).toHaveLength(2);
     await service.users.deactivateProvider({ provider: local });
     expect(await targets("PROVIDER_KIND_PROCESS")).toEqual([]);
+    await service.report({ name: "pool" });
+    expect(await targets("PROVIDER_KIND_WORKER")).toEqual([]);
   });
 });
 
@@ -315,7 +317,15 @@ test("the migrations go up, down and up again", async () => {
   await migrate(options);
   const up = await tables();
   expect(up).toContain("reservation");
+  await queryOnce(
+    database.adminUrl,
+    `insert into provider.provider (id, tenant, name, kind, slots, cpu_millis, memory_mib, pool_time)
+     values (gen_random_uuid(), 'default', 'pool', 'WORKER', 0, 0, 0, now())`,
+  );
   await migrate({ ...options, direction: "down" });
+  const pools = await queryOnce(database.adminUrl, "select name from provider.provider");
+  expect(pools).toEqual([]);
+  await migrate({ ...options, direction: "reset" });
   expect(await tables()).not.toContain("reservation");
   await migrate(options);
   expect(await tables()).toEqual(up);

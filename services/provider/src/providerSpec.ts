@@ -3,8 +3,9 @@
  * comments of the protos promise.
  */
 import type { FieldViolation } from "@capstan/errors";
+import type { Labels } from "@capstan/labels";
 
-export const providerKinds = ["PROCESS", "DOCKER"] as const;
+export const providerKinds = ["PROCESS", "DOCKER", "WORKER"] as const;
 export type ProviderKind = (typeof providerKinds)[number];
 
 /** An amount of what a provider holds. In a capacity 0 CPU or memory means: not counted, so never short. */
@@ -13,9 +14,6 @@ export interface Amount {
   readonly cpuMillis: number;
   readonly memoryMib: number;
 }
-
-/** Keys are users' words, `constructor` among them: read with `labelOf`. */
-export type Labels = Readonly<Record<string, string>>;
 
 export interface ProviderSpec {
   readonly kind: ProviderKind;
@@ -39,11 +37,6 @@ const maxSlots = 100_000;
 const maxLabels = 64;
 const maxLabelLength = 256;
 const maxEndpointLength = 256;
-
-/** Null when there is no such label. */
-export function labelOf(labels: Labels, key: string): string | null {
-  return Object.hasOwn(labels, key) ? (labels[key] ?? null) : null;
-}
 
 export function isUuid(text: string): boolean {
   return uuidPattern.test(text);
@@ -71,26 +64,44 @@ export function checkRegistration(
     readonly capacity: Amount | undefined;
   },
 ): readonly FieldViolation[] {
-  const kinds = providerKinds.map((kind) => `PROVIDER_KIND_${kind}`).join(" or ");
   return [
     ...checkName(name),
-    ...(spec.kind === null ? [{ field: "kind", description: `must be ${kinds}` }] : []),
+    ...checkKind(spec.kind),
     ...checkCapacity(spec.capacity),
     ...checkLabels(spec.labels),
     ...checkEndpoint(spec.endpoint, spec.kind),
   ];
 }
 
+function checkKind(kind: ProviderKind | null): readonly FieldViolation[] {
+  const registered = providerKinds.filter((known) => known !== "WORKER");
+  const kinds = registered.map((known) => `PROVIDER_KIND_${known}`).join(" or ");
+  if (kind === null) return [{ field: "kind", description: `must be ${kinds}` }];
+  const description = `must be ${kinds}; a worker pool registers itself with its first worker`;
+  return kind === "WORKER" ? [{ field: "kind", description }] : [];
+}
+
 /** Every bad field of an update of a provider of this kind. */
 export function checkChange({ capacity, labels, endpoint }: SpecChange, kind: ProviderKind): readonly FieldViolation[] {
+  const ofPool = (field: string, description: string) => [{ field, description }];
+  const isPool = kind === "WORKER";
   return [
-    ...(capacity === undefined ? [] : checkCapacity(capacity)),
+    ...(capacity === undefined
+      ? []
+      : isPool
+        ? ofPool("capacity", "cannot be set; a worker pool has that of its connected workers")
+        : checkCapacity(capacity)),
     ...(labels === undefined ? [] : checkLabels(labels)),
-    ...(endpoint === undefined ? [] : checkEndpoint(endpoint, kind)),
+    ...(endpoint === undefined
+      ? []
+      : isPool
+        ? ofPool("endpoint", "cannot be set; the workers of a pool connect by themselves")
+        : checkEndpoint(endpoint, kind)),
   ];
 }
 
-function checkName(name: string): readonly FieldViolation[] {
+/** Every bad thing about a name. */
+export function checkName(name: string): readonly FieldViolation[] {
   if (!isName(name)) return [{ field: "name", description: `must match ${namePattern.source}` }];
   // A provider is asked for by id or by name, so one must not pass for the other.
   return isUuid(name) ? [{ field: "name", description: "must not have the form of a UUID" }] : [];
@@ -108,7 +119,8 @@ function checkCapacity(capacity: Amount | undefined): readonly FieldViolation[] 
   ];
 }
 
-function checkLabels(labels: Labels): readonly FieldViolation[] {
+/** Every bad label. */
+export function checkLabels(labels: Labels): readonly FieldViolation[] {
   const entries = Object.entries(labels);
   if (entries.length > maxLabels) {
     return [{ field: "labels", description: `has ${entries.length} entries; the limit is ${maxLabels}` }];

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { checkChange, checkRegistration, labelOf } from "./providerSpec.ts";
+import { checkChange, checkRegistration } from "./providerSpec.ts";
 
 const good: Parameters<typeof checkRegistration>[1] = {
   kind: "DOCKER",
@@ -95,7 +95,17 @@ test("a change is checked like a registration, for what it has", () => {
   ]);
 });
 
-test("a label that only every object has is not there", () => {
-  expect(labelOf({}, "constructor")).toBeNull();
-  expect(labelOf({ constructor: "mine" }, "constructor")).toBe("mine");
+test("a worker pool is not registered, and of an update it takes labels only", () => {
+  const registration = checkRegistration("pool", { ...good, kind: "WORKER", endpoint: "" });
+  expect(registration).toEqual([
+    {
+      field: "kind",
+      description:
+        "must be PROVIDER_KIND_PROCESS or PROVIDER_KIND_DOCKER; a worker pool registers itself with its first worker",
+    },
+  ]);
+  const change = { capacity: { slots: 4, cpuMillis: 0, memoryMib: 0 }, endpoint: "" };
+  expect(checkChange(change, "WORKER").map(({ field }) => field)).toEqual(["capacity", "endpoint"]);
+  expect(checkChange({ labels: { zone: "a" } }, "WORKER")).toEqual([]);
+  expect(checkChange({ labels: { "?": "" } }, "WORKER")).toMatchObject([{ field: 'labels["?"]' }]);
 });

@@ -3,9 +3,11 @@
  * locks of their providers first, in the order of ids, so that two of them never wait for each other.
  */
 import { DomainError } from "@capstan/errors";
+import type { Labels } from "@capstan/labels";
 import type { Db } from "@capstan/postgres";
 import type { Provider, ProviderHealth, ProviderState } from "./provider.ts";
-import type { Labels, ProviderKind, ProviderSpec } from "./providerSpec.ts";
+import type { ProviderKind, ProviderSpec } from "./providerSpec.ts";
+import { sayWorkers, slotsOf, type WorkerGroup } from "./workerGroups.ts";
 
 interface ProviderRow {
   now: Date;
@@ -30,6 +32,8 @@ interface ProviderRow {
   last_chosen: number;
   labels: Labels;
   endpoint: string;
+  worker_groups: WorkerGroup[];
+  pool_time: Date | null;
   version: number;
   sequence: number;
   create_time: Date;
@@ -57,6 +61,8 @@ function toProvider(row: ProviderRow): Provider {
     lastChosen: row.last_chosen,
     labels: row.labels,
     endpoint: row.endpoint,
+    workerGroups: row.worker_groups,
+    poolTime: row.pool_time,
     version: row.version,
     sequence: row.sequence,
     createTime: row.create_time,
@@ -94,6 +100,43 @@ export async function insertProvider(
   return rows[0] === undefined ? null : toProvider(rows[0]);
 }
 
+/** A worker pool that has workers. */
+export interface NewPool {
+  readonly id: string;
+  readonly tenant: string;
+  readonly name: string;
+  readonly groups: readonly WorkerGroup[];
+  readonly time: Date;
+}
+
+/**
+ * Gives back those that were made: where the tenant has a provider of that name nothing is. In the order of names, so that two of
+ * these never wait for each other.
+ */
+export async function insertPools(db: Db, pools: readonly NewPool[]): Promise<readonly Provider[]> {
+  if (pools.length === 0) return [];
+  const { rows } = await db.query<ProviderRow>(
+    `insert into provider.provider (id, tenant, name, kind, slots, cpu_millis, memory_mib, worker_groups, pool_time,
+                                    health, health_message, health_time)
+     select id, tenant, name, 'WORKER', slots, 0, 0, worker_groups, pool_time, 'HEALTHY', message, clock_timestamp()
+       from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::jsonb[], $6::timestamptz[], $7::text[])
+         as c (id, tenant, name, slots, worker_groups, pool_time, message)
+      order by tenant, name
+     on conflict (tenant, name) do nothing
+     returning *`,
+    [
+      pools.map(({ id }) => id),
+      pools.map(({ tenant }) => tenant),
+      pools.map(({ name }) => name),
+      pools.map(({ groups }) => slotsOf(groups)),
+      pools.map(({ groups }) => JSON.stringify(groups)),
+      pools.map(({ time }) => time),
+      pools.map(({ groups }) => sayWorkers(groups)),
+    ],
+  );
+  return rows.map(toProvider);
+}
+
 /** What a caller names a provider by: exactly one is given. */
 export type ProviderReference = { readonly id: string } | { readonly name: string };
 
@@ -118,6 +161,16 @@ function selectProvider(db: Db, tenant: string, reference: ProviderReference, lo
 export async function findProviders(db: Db, ids: readonly string[]): Promise<readonly Provider[]> {
   const { providers } = await queryProviders(db, "find_providers", `${select} where id = any($1::uuid[])`, [ids]);
   return providers;
+}
+
+/** Those that are there, of any kind. */
+export async function findNamed(
+  db: Db,
+  names: readonly { readonly tenant: string; readonly name: string }[],
+): Promise<readonly Provider[]> {
+  const text = `${select} where (tenant, name) in (select * from unnest($1::text[], $2::text[]))`;
+  const values = [names.map(({ tenant }) => tenant), names.map(({ name }) => name)];
+  return (await queryProviders(db, "find_named", text, values)).providers;
 }
 
 /** Unknown ids are left out. */
@@ -197,16 +250,19 @@ export async function saveProviders(db: Db, saved: readonly Saved[]): Promise<vo
                   last_chosen = c.last_chosen,
                   labels = c.labels,
                   endpoint = c.endpoint,
+                  worker_groups = coalesce(c.worker_groups, p.worker_groups),
+                  pool_time = c.pool_time,
                   version = c.version,
                   sequence = c.sequence,
                   update_time = c.update_time
              from unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[],
                          $9::int[], $10::int[], $11::int[], $12::int[], $13::bigint[], $14::bigint[], $15::int[],
                          $16::bigint[], $17::bigint[], $18::bigint[], $19::jsonb[], $20::text[], $21::int[], $22::int[],
-                         $23::timestamptz[], $24::timestamptz[])
+                         $23::timestamptz[], $24::timestamptz[], $25::jsonb[], $26::timestamptz[])
                as c (id, old_state, old_version, old_sequence, state, health, health_message, health_failures,
                      slots, cpu_millis, memory_mib, used_slots, used_cpu_millis, used_memory_mib, live_reservations,
-                     made_reservations, expired_reservations, last_chosen, labels, endpoint, version, sequence, health_time, update_time)
+                     made_reservations, expired_reservations, last_chosen, labels, endpoint, version, sequence, health_time, update_time,
+                     worker_groups, pool_time)
             where p.id = c.id
               and p.state = c.old_state
               and p.version = c.old_version
@@ -236,6 +292,11 @@ export async function saveProviders(db: Db, saved: readonly Saved[]): Promise<vo
       after.map(({ sequence }) => sequence),
       after.map(({ healthTime }) => healthTime),
       after.map(({ updateTime }) => updateTime),
+      // Every reservation saves its provider, and the groups of a pool may be large.
+      saved.map(({ before, after: { workerGroups } }) =>
+        workerGroups === before.workerGroups ? null : JSON.stringify(workerGroups),
+      ),
+      after.map(({ poolTime }) => poolTime),
     ],
   });
   if (rowCount !== saved.length) throw changed(after.map(({ name }) => name).join(", "));

@@ -3,6 +3,8 @@ import { connectTo, type PromiseClient, serve } from "@capstan/grpc";
 import { listFacts, openPool, type Pool, type StoredFact, uuidv7 } from "@capstan/postgres";
 import {
   type CapacityRequest,
+  type PoolAnswer,
+  type PoolReport,
   ProviderInternalServiceClient,
   ProviderInternalServiceService,
 } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
@@ -23,6 +25,8 @@ export interface TestService {
   readonly orchestrator: PromiseClient<ProviderInternalServiceClient>;
   /** Registers a process provider of so many slots and lets a good probe be seen; gives back its id. */
   ready(name: string, slots: number, fields?: Partial<RegisterProviderRequest>): Promise<string>;
+  /** Reports a pool of one worker, as it was observed at this call unless told otherwise; gives back the answer. */
+  report(pool?: Partial<PoolReport>): Promise<PoolAnswer>;
   factsOf(providerId: string): Promise<readonly StoredFact[]>;
   /** Forgets everything, for the next test. */
   clear(): Promise<void>;
@@ -63,6 +67,10 @@ export async function startTestService(): Promise<TestService> {
       await orchestrator.reportHealth({ observations: [{ providerId, isGood: true, message: "" }] });
       return providerId;
     },
+    async report(fields = {}) {
+      const { answers } = await orchestrator.reportPools({ pools: [aReport(fields)] });
+      return answers[0] ?? { providerId: "", refusal: "no answer" };
+    },
     factsOf: (providerId) => listFacts(pool, providerId, 0, 1_000),
     async clear() {
       await pool.query("truncate provider, reservation, event, outbox");
@@ -87,9 +95,18 @@ export function aRequest(fields: Partial<CapacityRequest> = {}): CapacityRequest
     resources: { slots: 1, cpuMillis: 0, memoryMib: 0 },
     placement: undefined,
     needsImage: false,
+    handler: "",
     hold: { seconds: 60, nanos: 0 },
     ...fields,
   };
+}
+
+let observed = 0;
+
+/** A pool of one worker of five slots with one handler; each is observed a second after the one before. */
+export function aReport(fields: Partial<PoolReport> = {}): PoolReport {
+  const groups = [{ handlers: ["resize"], labels: {}, workers: 1, slots: 5 }];
+  return { tenant: "default", name: "pool", groups, observeTime: new Date(++observed * 1_000), ...fields };
 }
 
 export function requests(count: number, fields: Partial<CapacityRequest> = {}): CapacityRequest[] {
