@@ -1,5 +1,5 @@
 /** The backends of this runner: one per engine, opened when first needed and kept. */
-import { type Backend, BackendUnavailable } from "./backends/backend.ts";
+import { type AnyEnd, type Backend, BackendUnavailable } from "./backends/backend.ts";
 import type { ProviderKind } from "./execution.ts";
 
 /** An engine: its kind and where it listens; "" is the default of its kind. */
@@ -10,16 +10,16 @@ export interface Engine {
 
 export interface Backends {
   /** Throws {@link BackendUnavailable} when it cannot be opened; the next call tries again. */
-  open(engine: Engine): Promise<Backend>;
+  open(engine: Engine): Promise<Backend<AnyEnd>>;
   /** Those that are open. */
-  opened(): Promise<readonly Backend[]>;
-  /** Lets go of all containers; they go on. What is opened next knows of none and adopts what it is told to. */
-  letGoOfContainers(): Promise<void>;
+  opened(): Promise<readonly Backend<AnyEnd>[]>;
+  /** Lets go of all that outlives a runner; it goes on. What is opened next knows of none and adopts what it is told to. */
+  letGo(): Promise<void>;
   close(): Promise<void>;
 }
 
-export function createBackends(open: (engine: Engine) => Promise<Backend>): Backends {
-  const byEngine = new Map<string, { readonly kind: ProviderKind; readonly backend: Promise<Backend> }>();
+export function createBackends(open: (engine: Engine) => Promise<Backend<AnyEnd>>): Backends {
+  const byEngine = new Map<string, { readonly kind: ProviderKind; readonly backend: Promise<Backend<AnyEnd>> }>();
 
   async function closeThose(which: (kind: ProviderKind) => boolean): Promise<void> {
     const closing = [...byEngine].filter(([, { kind }]) => which(kind));
@@ -34,8 +34,8 @@ export function createBackends(open: (engine: Engine) => Promise<Backend>): Back
       return settled.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
     },
     open({ kind, endpoint }) {
-      // Processes are this machine's, whatever a provider says.
-      const key = kind === "PROCESS" ? kind : `${kind} ${endpoint}`;
+      // Processes are this machine's, and workers those connected to it, whatever a provider says.
+      const key = kind === "DOCKER" ? `${kind} ${endpoint}` : kind;
       const known = byEngine.get(key);
       if (known !== undefined) return known.backend;
       const backend = open({ kind, endpoint }).catch((error: unknown) => {
@@ -45,7 +45,7 @@ export function createBackends(open: (engine: Engine) => Promise<Backend>): Back
       byEngine.set(key, { kind, backend });
       return backend;
     },
-    letGoOfContainers: () => closeThose((kind) => kind !== "PROCESS"),
+    letGo: () => closeThose((kind) => kind !== "PROCESS"),
     close: () => closeThose(() => true),
   };
 }

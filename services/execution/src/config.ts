@@ -33,6 +33,9 @@ export const configSchema = z.object({
   CAPSTAN_LEASE_MS: milliseconds
     .default(30_000)
     .describe("How long a runner that says nothing keeps its executions; it renews at a third of it"),
+  CAPSTAN_WORKER_LEASE_MS: milliseconds
+    .default(30_000)
+    .describe("How long a worker that says nothing keeps its executions; it stops them at two thirds of it"),
   CAPSTAN_TAKE_OVER_INTERVAL_MS: milliseconds.default(10_000).describe("Pause between looks for dead runners"),
   CAPSTAN_STOP_POLL_MS: milliseconds
     .default(2_000)

@@ -7,7 +7,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Pool } from "@capstan/postgres";
-import { type Backend, BackendLost, type Running, StartRefused } from "./backends/backend.ts";
+import { type AnyEnd, type Backend, BackendLost, type Running, StartRefused } from "./backends/backend.ts";
 import type { Assignment, Stop } from "./execution.ts";
 import { toWorkload } from "./executionProto.ts";
 import type { HeldExecution } from "./heldExecution.ts";
@@ -19,7 +19,7 @@ import type { Observation } from "./verdict.ts";
 export interface DriveDeps {
   readonly pool: Pool;
   readonly moves: MoveWriter;
-  readonly openBackend: (assignment: Pick<Assignment, "kind" | "endpoint">) => Promise<Backend>;
+  readonly openBackend: (assignment: Pick<Assignment, "kind" | "endpoint">) => Promise<Backend<AnyEnd>>;
   readonly gateOf: (assignment: Assignment) => StartGate;
   readonly log: { warn(fields: object, message: string): void; error(fields: object, message: string): void };
 }
@@ -53,7 +53,7 @@ export function stopByRunner(held: HeldExecution, stop: Stop, moves: MoveWriter,
   stopDriving(held, graceMs);
 }
 
-async function start(held: HeldExecution, origin: Origin, deps: DriveDeps): Promise<Running | null> {
+async function start(held: HeldExecution, origin: Origin, deps: DriveDeps): Promise<Running<AnyEnd> | null> {
   const gate = deps.gateOf(held.assignment);
   if (origin === "queued" && !(await gate.enter(held.stopping.signal))) return neverStarted(held, deps);
   try {
@@ -68,7 +68,7 @@ async function start(held: HeldExecution, origin: Origin, deps: DriveDeps): Prom
   }
 }
 
-async function askToStart(held: HeldExecution, deps: DriveDeps): Promise<Running | null> {
+async function askToStart(held: HeldExecution, deps: DriveDeps): Promise<Running<AnyEnd> | null> {
   const workload = toWorkload(held.assignment, held.saved.fence);
   for (let pauseMs = 100; !held.stopping.signal.aborted && !held.isOver; pauseMs = Math.min(pauseMs * 2, 5_000)) {
     try {
@@ -91,7 +91,7 @@ async function neverStarted(held: HeldExecution, { moves }: DriveDeps): Promise<
 }
 
 /** Looks for what another runner started. An engine that does not answer is asked again for as long as it takes. */
-async function adopt(held: HeldExecution, deps: DriveDeps): Promise<Running | null> {
+async function adopt(held: HeldExecution, deps: DriveDeps): Promise<Running<AnyEnd> | null> {
   await untilAnswered(held, () => restoreLog(held, deps.pool));
   const stored = { stdout: held.log.storedBytes("stdout"), stderr: held.log.storedBytes("stderr") };
   const running = await untilAnswered(held, async () => {
@@ -127,7 +127,7 @@ async function restoreLog(held: HeldExecution, pool: Pool): Promise<void> {
   }
 }
 
-async function watch(held: HeldExecution, running: Running, deps: DriveDeps): Promise<void> {
+async function watch(held: HeldExecution, running: Running<AnyEnd>, deps: DriveDeps): Promise<void> {
   held.running = running;
   held.startedAtMs ??= performance.now();
   deps.moves.observe(held, { type: "started", ref: running.ref, time: running.startTime });
@@ -136,9 +136,10 @@ async function watch(held: HeldExecution, running: Running, deps: DriveDeps): Pr
   await finish(held, await observeEnd(held, running, deps), deps.moves);
 }
 
-async function observeEnd(held: HeldExecution, running: Running, { log }: DriveDeps): Promise<Observation> {
+async function observeEnd(held: HeldExecution, running: Running<AnyEnd>, { log }: DriveDeps): Promise<Observation> {
   try {
     const exit = await running.exited;
+    if ("outcome" in exit) return { type: "handled", end: exit, stopTime: held.stopTime };
     const memoryMib = held.assignment.spec.resources?.memoryMib ?? 0;
     return { type: "exited", exit, stopTime: held.stopTime, output: held.output.read(), memoryMib };
   } catch (error) {
@@ -157,7 +158,7 @@ async function finish(held: HeldExecution, observation: Observation, moves: Move
   return null;
 }
 
-async function stopInTheEnd(held: HeldExecution, running: Running, graceMs: number): Promise<void> {
+async function stopInTheEnd(held: HeldExecution, running: Running<AnyEnd>, graceMs: number): Promise<void> {
   held.stopTime ??= new Date();
   for (let pauseMs = 200; held.sealed === null && !held.isOver; pauseMs = Math.min(pauseMs * 2, 5_000)) {
     try {

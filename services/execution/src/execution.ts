@@ -17,7 +17,7 @@ export type LiveState = (typeof liveStates)[number];
 export type FinalState = (typeof finalStates)[number];
 export type ExecutionState = LiveState | FinalState;
 
-export const providerKinds = ["PROCESS", "DOCKER"] as const;
+export const providerKinds = ["PROCESS", "DOCKER", "WORKER"] as const;
 export type ProviderKind = (typeof providerKinds)[number];
 
 /** Why an execution is asked to end. LOST: its runner has to let go of it and cannot hand it over. */
@@ -32,7 +32,9 @@ export type ExecutionReason =
   | "EXIT_CODE"
   | "SIGNAL"
   | "OUT_OF_MEMORY"
-  | "RESULT_INVALID";
+  | "RESULT_INVALID"
+  | "HANDLER_FAILED"
+  | "NON_RETRYABLE";
 
 export interface Stop {
   readonly reason: StopReason;

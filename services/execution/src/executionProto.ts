@@ -1,4 +1,5 @@
 /** Our types to the contract's messages and back. */
+import { constraintsOf } from "@capstan/labels";
 import type { Fact } from "@capstan/postgres";
 import type { LogSummary } from "@capstan/proto/capstan/execution/v1/execution.ts";
 import { ExecutionEvent as ExecutionEventMessage } from "@capstan/proto/capstan/execution/v1/execution_event.ts";
@@ -6,7 +7,7 @@ import type { ExecutionStart, ExecutionStop } from "@capstan/proto/capstan/execu
 import type { Reason } from "@capstan/proto/capstan/job/v1/job.ts";
 import type { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Duration } from "@capstan/proto/google/protobuf/duration.ts";
-import type { Workload } from "./backends/backend.ts";
+import type { HandlerCall, Workload } from "./backends/backend.ts";
 import {
   type Assignment,
   type Execution,
@@ -74,7 +75,8 @@ export function toStopRequest(stop: ExecutionStop): StopRequest | null {
 const maxStopMessage = 2_000;
 
 /** What the backend may know, field by field. */
-export function toWorkload({ id, jobId, attempt, tenant, kind, spec }: Assignment, fence: number): Workload {
+export function toWorkload(assignment: Assignment, fence: number): Workload {
+  const { id, jobId, attempt, tenant, kind, spec } = assignment;
   return {
     executionId: id,
     jobId,
@@ -90,6 +92,19 @@ export function toWorkload({ id, jobId, attempt, tenant, kind, spec }: Assignmen
     cpuMillis: spec.resources?.cpuMillis ?? 0,
     memoryMib: spec.resources?.memoryMib ?? 0,
     network: spec.network === "NETWORK_BRIDGE" ? "BRIDGE" : "NONE",
+    handler: kind === "WORKER" ? toHandlerCall(assignment) : null,
+  };
+}
+
+export function toHandlerCall({ providerName, step, spec, traceparent }: Assignment): HandlerCall {
+  const { handler: name, input, placement } = spec;
+  return {
+    pool: providerName,
+    name,
+    input,
+    constraints: constraintsOf(placement?.constraints ?? []),
+    step,
+    traceparent,
   };
 }
 

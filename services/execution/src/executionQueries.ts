@@ -1,6 +1,7 @@
 /** The statements behind the public reads of executions. */
 import { type Filter, filterToSql } from "@capstan/grpc";
 import type { Db } from "@capstan/postgres";
+import type { ExecutionProgress } from "@capstan/proto/capstan/execution/v1/execution.ts";
 import { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Execution } from "./execution.ts";
 import { columns, type ExecutionRow, executionFromRow } from "./executionStore.ts";
@@ -23,13 +24,15 @@ export interface ShownExecution {
   readonly startTime: Date | null;
   readonly endTime: Date | null;
   readonly log: LogTotals & { readonly isSealed: boolean };
+  /** Null if it never said how far it is. */
+  readonly progress: ExecutionProgress | null;
   /** Where a list goes on after it. */
   readonly cursor: readonly string[];
 }
 
 const shownColumns = `${columns}, e.tenant, e.job_id, e.step, e.attempt, e.provider_id, e.provider_name, e.create_time, e.end_time,
   e.end_time is not null as is_sealed, e.stdout_bytes, e.stderr_bytes, e.log_lines, e.log_dropped_bytes, e.log_sha256,
-  e.log_has_gap, e.create_time::text as cursor_time`;
+  e.log_has_gap, e.progress, e.create_time::text as cursor_time`;
 
 /** Null when the tenant has no such execution. */
 export async function getExecution(db: Db, tenant: string, id: string): Promise<ShownExecution | null> {
@@ -88,6 +91,7 @@ interface ShownRow extends ExecutionRow, LogRow {
   readonly spec?: unknown;
   readonly create_time: Date;
   readonly end_time: Date | null;
+  readonly progress: { readonly fraction?: number; readonly message: string } | null;
   readonly cursor_time: string;
 }
 
@@ -105,6 +109,7 @@ function shownFromRow(row: ShownRow): ShownExecution {
     startTime: row.start_time,
     endTime: row.end_time,
     log: logFromRow(row),
+    progress: row.progress === null ? null : { fraction: row.progress.fraction, message: row.progress.message },
     cursor: [row.cursor_time, row.id],
   };
 }

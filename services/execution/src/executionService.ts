@@ -93,5 +93,6 @@ function toMessage(shown: ShownExecution): ExecutionMessage {
     endTime: shown.endTime ?? undefined,
     log: toLogSummary(shown.log, shown.log.isSealed),
     fence: execution.fence,
+    progress: shown.progress ?? undefined,
   };
 }

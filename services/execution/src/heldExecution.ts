@@ -3,7 +3,7 @@
  * changed by driveExecution.ts (observes) and moveWriter.ts (saves), on one thread.
  */
 import type { WorkSpan } from "@capstan/service";
-import type { OutputSink, Running } from "./backends/backend.ts";
+import type { AnyEnd, OutputSink, Running } from "./backends/backend.ts";
 import { type Assignment, apply, type Execution, isLive, type Stop, stopOf } from "./execution.ts";
 import { type Limits, limitsOf } from "./executionProto.ts";
 import type { LogChunk } from "./logStore.ts";
@@ -35,7 +35,7 @@ export interface HeldExecution {
   observed: readonly Observed[];
   /** The stop that somebody else has stored; null while we know of none. */
   storedStop: Stop | null;
-  running: Running | null;
+  running: Running<AnyEnd> | null;
   /** Monotonic; null before it was seen to run. */
   startedAtMs: number | null;
   /** When the backend was first asked to stop it. */

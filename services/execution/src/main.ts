@@ -4,6 +4,7 @@ import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
 import { migrate, openPool, startRelay } from "@capstan/postgres";
 import { ExecutionInternalServiceService } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import { ExecutionServiceService } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
+import { WorkerServiceService } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import { ProviderInternalServiceClient } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import { type App, runService } from "@capstan/service";
 import { openBackend } from "./backends/openBackend.ts";
@@ -11,15 +12,21 @@ import { createBackends } from "./backends.ts";
 import { type Config, configSchema } from "./config.ts";
 import { createExecutionInternalService } from "./executionInternalService.ts";
 import { createExecutionService } from "./executionService.ts";
+import { startHandOver } from "./handOver.ts";
 import { createLogWriter } from "./logWriter.ts";
 import { createRunnerMetrics } from "./metrics.ts";
 import { startProbes } from "./probeProviders.ts";
 import { startReaper } from "./reapExecutions.ts";
+import { createPoolReports, startKeepingWorkers } from "./reportPools.ts";
 import { createRunner } from "./runner.ts";
 import { startRunnerLease } from "./runnerLease.ts";
 import { readInstallation } from "./runnerStore.ts";
+import { startSavingProgress } from "./saveProgress.ts";
 import { startTakeOver } from "./takeOverLost.ts";
 import { createWakes } from "./wakes.ts";
+import { createWorkerRecords } from "./workerRecords.ts";
+import { createWorkerService } from "./workerService.ts";
+import { type ConnectedWorker, createWorkers } from "./workers.ts";
 
 const schema = "execution";
 export const migrations = new URL("../migrations/", import.meta.url);
@@ -45,8 +52,10 @@ export async function start(app: App, config: Config): Promise<void> {
   const onFacts = () => relay.wake();
 
   const installation = await readInstallation(pool);
+  const leaseMs = config.CAPSTAN_WORKER_LEASE_MS;
+  const workers = createWorkers(leaseMs);
   const backends = createBackends(({ kind, endpoint }) =>
-    openBackend(kind, { endpoint, installation, workDirectory: config.CAPSTAN_WORK_DIR, log }),
+    openBackend(kind, { endpoint, installation, workDirectory: config.CAPSTAN_WORK_DIR, workers, log }),
   );
   app.onStop(() => backends.close());
   const lease = await app.untilReady("postgres", () =>
@@ -62,6 +71,7 @@ export async function start(app: App, config: Config): Promise<void> {
     pool,
     lease,
     backends,
+    workers,
     logs,
     wakes,
     containerStarts: config.CAPSTAN_CONTAINER_STARTS,
@@ -101,6 +111,38 @@ export async function start(app: App, config: Config): Promise<void> {
     nats.subscribe(`capstan.v1.*.provider.provider.${event}.*`, { callback: () => probes.wake() });
   }
 
+  const reports = createPoolReports({ pool, providers, log });
+  const onChange = () => keeping.wake();
+  const records = createWorkerRecords({ pool, lease, leaseMs, onChange, onFacts });
+  const keeping = startKeepingWorkers({ app, pool, lease, workers, records, reports, leaseMs });
+  const progress = startSavingProgress({ app, pool, lease });
+  const onDraining = ({ registration }: ConnectedWorker) =>
+    void records.suspend(registration, "draining").catch(() => {});
+  // Hints only: without them it is found when the reaper looks next.
+  const hint = (runnerId: string) => `capstan.hint.runner.${runnerId}`;
+  nats.subscribe(hint("*"), {
+    callback: (_, { subject }) => {
+      if (subject === hint(lease.id)) reaper.wake();
+    },
+  });
+  const onHandedOver = (runnerIds: readonly string[]) => {
+    for (const id of runnerIds) nats.publish(hint(id));
+  };
+  startHandOver({ app, pool, lease, runner, workers, onHandedOver });
+  app.addService(
+    WorkerServiceService,
+    createWorkerService({
+      pool,
+      lease,
+      workers,
+      records,
+      reports,
+      runner,
+      leaseMs,
+      onProgress: progress.note,
+      onDraining,
+    }),
+  );
   app.addService(ExecutionServiceService, createExecutionService({ db: pool, wakes, isWrittenHere: runner.knows }));
   app.addService(
     ExecutionInternalServiceService,

@@ -137,14 +137,8 @@ async function flush(batch: readonly HeldExecution[], options: MoveWriterOptions
 /** Decides on everything that was observed. No draft when nothing moves. */
 function draft(held: HeldExecution): Draft[] {
   const nowMs = performance.now();
-  const steps: { event: ExecutionEvent; execution: Execution; atMs: number }[] = [];
-  let execution = held.saved;
-  for (const { observation, atMs } of held.observed) {
-    const event = decide(execution, observation);
-    if (event === null) continue;
-    execution = apply(execution, event);
-    steps.push({ event, execution, atMs });
-  }
+  const steps = stepsOf(held);
+  const execution = steps.at(-1)?.execution ?? held.saved;
   if (steps.length === 0) {
     held.observed = [];
     return [];
@@ -162,7 +156,7 @@ function draft(held: HeldExecution): Draft[] {
       observations: held.observed.length,
       move: { execution, was: held.saved.state, startedMsAgo, endedMsAgo, log },
       facts: steps.flatMap((step) =>
-        isPublished(step.event)
+        step.isTold && isPublished(step.event)
           ? toFact(step.event, {
               factId: uuidv7(),
               assignment: held.assignment,
@@ -175,6 +169,41 @@ function draft(held: HeldExecution): Draft[] {
       ),
     },
   ];
+}
+
+interface Step {
+  readonly event: ExecutionEvent;
+  readonly execution: Execution;
+  readonly atMs: number;
+  /** Whether it is published. */
+  readonly isTold: boolean;
+}
+
+function stepsOf(held: HeldExecution): readonly Step[] {
+  const steps: Step[] = [];
+  let execution = held.saved;
+  for (const { observation, atMs } of held.observed) {
+    const event = decide(execution, observation);
+    if (event === null) continue;
+    execution = apply(execution, event);
+    steps.push({ event, execution, atMs, isTold: isPublished(event) });
+  }
+  return isBrief(held, steps) ? withoutStart(steps) : steps;
+}
+
+/** A handler that began and ended between two flushes tells only its end, which knows when it began. */
+function isBrief({ assignment }: HeldExecution, steps: readonly Step[]): boolean {
+  const [first, last] = [steps.find(({ event }) => event.type === "started"), steps.at(-1)];
+  return assignment.kind === "WORKER" && first !== undefined && last !== undefined && isEnded(last.event);
+}
+
+function withoutStart(steps: readonly Step[]): readonly Step[] {
+  const at = steps.findIndex(({ event }) => event.type === "started");
+  return steps.map((step, index) => {
+    if (index < at) return step;
+    const execution = { ...step.execution, sequence: step.execution.sequence - 1 };
+    return { ...step, execution, isTold: step.isTold && index !== at };
+  });
 }
 
 function save(pool: Pool, drafts: readonly Draft[]): Promise<Set<string>> {

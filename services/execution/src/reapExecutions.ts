@@ -4,7 +4,7 @@
  */
 import type { Pool } from "@capstan/postgres";
 import type { App, Loop } from "@capstan/service";
-import type { Backend } from "./backends/backend.ts";
+import type { AnyEnd, Backend } from "./backends/backend.ts";
 import type { Backends } from "./backends.ts";
 import { findLive } from "./executionStore.ts";
 import type { Runner } from "./runner.ts";
@@ -32,7 +32,7 @@ export function startReaper(options: ReapOptions): Loop {
 }
 
 /** An engine that does not answer is left for the next pass: its health tells. */
-async function reapOnce(backend: Backend, { app, pool }: ReapOptions): Promise<void> {
+async function reapOnce(backend: Backend<AnyEnd>, { app, pool }: ReapOptions): Promise<void> {
   const listed = await backend.list().catch(() => []);
   if (listed.length === 0) return;
   // Read after listing: what was listed was recorded before, so what is not live now is over.

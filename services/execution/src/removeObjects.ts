@@ -1,5 +1,5 @@
 /** Removes the objects of executions whose end is committed, in the background; what fails is left to the reaper. */
-import type { Backend } from "./backends/backend.ts";
+import type { AnyEnd, Backend } from "./backends/backend.ts";
 import type { Assignment } from "./execution.ts";
 
 export interface Remover {
@@ -9,7 +9,7 @@ export interface Remover {
 }
 
 export interface RemoverOptions {
-  readonly openBackend: (assignment: Pick<Assignment, "kind" | "endpoint">) => Promise<Backend>;
+  readonly openBackend: (assignment: Pick<Assignment, "kind" | "endpoint">) => Promise<Backend<AnyEnd>>;
   readonly concurrency: number;
   readonly log: { warn(fields: object, message: string): void };
 }

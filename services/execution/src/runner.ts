@@ -18,11 +18,14 @@ import type { RunnerLease } from "./runnerLease.ts";
 import { createStartGate, type StartGate } from "./startGate.ts";
 import type { TakenOver } from "./takeOverStore.ts";
 import type { Wakes } from "./wakes.ts";
+import { gateOfWorkers } from "./workerGate.ts";
+import type { Workers } from "./workers.ts";
 
 export interface RunnerOptions {
   readonly pool: Pool;
   readonly lease: RunnerLease;
   readonly backends: Backends;
+  readonly workers: Workers;
   readonly logs: LogWriter;
   readonly wakes: Wakes;
   /** Starts that one container engine is asked for at once. */
@@ -32,6 +35,14 @@ export interface RunnerOptions {
   readonly onStarted: (assignment: Assignment) => void;
   readonly onEnded: (held: HeldExecution) => void;
   readonly log: { warn(fields: object, message: string): void; error(fields: object, message: string): void };
+}
+
+/** An execution that was recorded and waits for its turn. */
+export interface QueuedExecution {
+  readonly assignment: Assignment;
+  readonly fence: number;
+  /** Monotonic. */
+  readonly sinceMs: number;
 }
 
 export interface Runner {
@@ -48,6 +59,10 @@ export interface Runner {
   takeOver(taken: readonly TakenOver[]): void;
   /** Begins what is recorded as this runner's and was never begun. */
   begin(recorded: readonly TakenOver[]): void;
+  /** What waits here for a worker. */
+  queued(): readonly QueuedExecution[];
+  /** Another runner has these by now. */
+  letGoOf(executionIds: readonly string[]): void;
   /** The lease is lost: ends what cannot be handed over, and forgets the rest. What has ended may still be saved. */
   letGo(): void;
   /** Resolves when all that was observed is saved. */
@@ -87,7 +102,9 @@ export function createRunner(options: RunnerOptions): Runner {
   const deps: DriveDeps = { pool, moves, log, openBackend: options.backends.open, gateOf };
 
   /** Processes are queued by their spawner; a container engine is asked for few starts at once. */
-  function gateOf({ kind, providerId }: Assignment): StartGate {
+  function gateOf(assignment: Assignment): StartGate {
+    const { kind, providerId } = assignment;
+    if (kind === "WORKER") return gateOfWorkers(assignment, options.workers);
     const gate = gates.get(providerId) ?? createStartGate(kind === "PROCESS" ? Infinity : options.containerStarts);
     gates.set(providerId, gate);
     return gate;
@@ -208,13 +225,27 @@ export function createRunner(options: RunnerOptions): Runner {
       for (const each of recorded) drive(holdTaken(each), "queued");
     },
 
+    queued: () =>
+      [...holding.values()].flatMap(({ held: { assignment, saved, createdAtMs, stopping } }) =>
+        assignment.kind === "WORKER" && saved.state === "ASSIGNED" && !stopping.signal.aborted
+          ? [{ assignment, fence: saved.fence, sinceMs: createdAtMs }]
+          : [],
+      ),
+
+    letGoOf(executionIds) {
+      for (const id of executionIds) {
+        const held = holding.get(id)?.held;
+        if (held !== undefined) drop(held);
+      }
+    },
+
     letGo() {
       for (const { held } of holding.values()) {
         if (held.sealed !== null) continue; // its end is known and may still be in time
         if (held.assignment.kind !== "PROCESS") drop(held);
         else stopByRunner(held, { reason: "LOST", message: "the runner lost its lease" }, moves, lostLeaseGraceMs);
       }
-      void options.backends.letGoOfContainers();
+      void options.backends.letGo();
     },
 
     drain: () => moves.drain(),

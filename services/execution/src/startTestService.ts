@@ -17,6 +17,8 @@ export interface TestService {
   readonly pid: number;
   readonly executions: PromiseClient<ExecutionServiceClient>;
   readonly internal: PromiseClient<ExecutionInternalServiceClient>;
+  /** Where it listens, host:port. */
+  readonly address: string;
   /** Sends the signal and answers when the process has ended: its exit code, or the name of the signal. */
   end(signal: "SIGTERM" | "SIGKILL"): Promise<number | string>;
 }
@@ -41,6 +43,7 @@ export async function startTestService({ database, natsUrl, env }: TestServiceOp
       CAPSTAN_PROVIDER_ADDRESS: "127.0.0.1:1",
       CAPSTAN_WORK_DIR: directory,
       CAPSTAN_LEASE_MS: "3000",
+      CAPSTAN_WORKER_LEASE_MS: "3000",
       CAPSTAN_TAKE_OVER_INTERVAL_MS: "300",
       CAPSTAN_STOP_POLL_MS: "100",
       CAPSTAN_REAP_INTERVAL_MS: "500",
@@ -55,6 +58,7 @@ export async function startTestService({ database, natsUrl, env }: TestServiceOp
     pid: service.pid,
     executions,
     internal,
+    address,
     async end(signal) {
       const ended = await service.kill(signal);
       executions.close();

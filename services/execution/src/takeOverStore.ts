@@ -53,6 +53,42 @@ export async function reclaimExecutions(
   );
 }
 
+/** Takes over what a worker holds that has connected to this runner, whoever held it before. */
+export async function takeOverFromWorker(
+  db: Db,
+  runnerId: string,
+  executionIds: readonly string[],
+): Promise<readonly TakenOver[]> {
+  return takeOver(
+    db,
+    `select e.id from execution e
+      where e.id = any($2::uuid[]) and e.kind = 'WORKER' and e.end_time is null and e.lease_owner <> $1
+      order by e.id for no key update of e`,
+    [runnerId, executionIds],
+  );
+}
+
+/** Gives executions that nothing was done with to other runners; gives back the ids of those that were still to be given. */
+export async function handOverExecutions(
+  db: Db,
+  runnerId: string,
+  moves: readonly (Lease & { readonly runnerId: string })[],
+): Promise<readonly string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "hand_over_executions",
+    text: `with move as (
+             select e.id, m.runner_id
+               from execution e join unnest($2::uuid[], $3::bigint[], $4::uuid[]) as m(id, fence, runner_id) using (id, fence)
+              where e.lease_owner = $1 and e.state = 'ASSIGNED' order by e.id for no key update of e
+           )
+           update execution e set lease_owner = move.runner_id, fence = e.fence + 1
+             from move where e.id = move.id
+           returning e.id`,
+    values: [runnerId, moves.map(({ id }) => id), moves.map(({ fence }) => fence), moves.map((move) => move.runnerId)],
+  });
+  return rows.map(({ id }) => id);
+}
+
 async function takeOver(db: Db, which: string, values: unknown[]): Promise<readonly TakenOver[]> {
   const { rows } = await db.query<TakenOverRow>(
     `with orphan as (${which})

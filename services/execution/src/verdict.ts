@@ -2,7 +2,7 @@
  * What an observation of a workload means for its execution. Pure: the same observation is decided again when it turns out
  * that the database knew of a stop the runner did not, so "already so" is null and never an error.
  */
-import type { Exit, StartRefusedReason } from "./backends/backend.ts";
+import type { Exit, HandlerEnd, StartRefusedReason } from "./backends/backend.ts";
 import {
   type Ended,
   type EndType,
@@ -33,6 +33,7 @@ export type Observation =
       /** Its limit, for the message; 0 is the backend's default. */
       readonly memoryMib: number;
     }
+  | { readonly type: "handled"; readonly end: HandlerEnd; readonly stopTime: Date | null }
   /** Nothing of it is left and its end was not seen. */
   | { readonly type: "gone"; readonly message: string };
 
@@ -59,6 +60,8 @@ export function decide(execution: Execution, observation: Observation): Executio
       return stop === null ? end("lost", "LOST", observation.message) : endByStop(stop);
     case "exited":
       return decideExit(stop, observation);
+    case "handled":
+      return decideHandled(stop, observation);
   }
 }
 
@@ -79,6 +82,19 @@ function decideExit(stop: Stop | null, { exit, stopTime, output, memoryMib }: Ex
   }
   if (stop !== null) return { ...endByStop(stop), ...seen };
   return { ...describeFailure(exit, output, memoryMib), ...seen };
+}
+
+/** As with a process: a success wins over a stop that came too late. */
+function decideHandled(
+  stop: Stop | null,
+  { end: handled, stopTime }: Extract<Observation, { type: "handled" }>,
+): Ended {
+  const { outcome, result, message, endTime: time } = handled;
+  const beatTheStop = stop === null || stopTime === null || time <= stopTime;
+  if (outcome === "SUCCEEDED" && beatTheStop) return { ...end("succeeded", "UNSPECIFIED", ""), result, time };
+  if (stop !== null) return { ...endByStop(stop), time };
+  if (outcome === "NON_RETRYABLE") return { ...end("failed", "NON_RETRYABLE", message), time };
+  return { ...end("failed", "HANDLER_FAILED", message), time };
 }
 
 function describeFailure(exit: Exit, output: Output, memoryMib: number): Ended {

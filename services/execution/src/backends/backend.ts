@@ -5,6 +5,8 @@
  * backend never decides what an exit means, never retries a workload, and never starts an object that has already exited.
  */
 
+import type { LabelConstraint } from "@capstan/labels";
+
 /** Which of the workload's two streams a piece of output came from. */
 export type OutputStream = "stdout" | "stderr";
 
@@ -36,6 +38,22 @@ export interface Workload {
   readonly memoryMib: number;
   /** `NONE` is loopback only. Not enforced on processes, which share the host's network. */
   readonly network: "NONE" | "BRIDGE";
+  /** What a worker runs in place of a command; null elsewhere. */
+  readonly handler: HandlerCall | null;
+}
+
+/** A call of a user's handler. */
+export interface HandlerCall {
+  /** The pool that was chosen. */
+  readonly pool: string;
+  readonly name: string;
+  /** Any JSON value; undefined if none was given. */
+  readonly input: unknown;
+  /** Must hold for the labels of the worker that runs it. */
+  readonly constraints: readonly LabelConstraint[];
+  readonly step: string;
+  /** W3C; null when nobody traces. */
+  readonly traceparent: string | null;
 }
 
 /** How a workload ended. */
@@ -50,6 +68,21 @@ export interface Exit {
   readonly endTime: Date;
 }
 
+/** An end in the words of any backend. */
+export type AnyEnd = Exit | HandlerEnd;
+
+/** How a handler ended. */
+export interface HandlerEnd {
+  /** STOPPED: it ended, or was given up, after it was asked to stop. */
+  readonly outcome: "SUCCEEDED" | "FAILED" | "NON_RETRYABLE" | "STOPPED";
+  /** JSON text of what it returned; null when it returned nothing. */
+  readonly result: string | null;
+  /** What went wrong; empty when nothing did. */
+  readonly message: string;
+  /** By the worker's clock. */
+  readonly endTime: Date;
+}
+
 /** Where output goes. One call at a time per execution; a returned promise holds the next call back, and so the workload. */
 export interface OutputSink {
   /** `bytes` belongs to the sink from then on. A sink that fails loses what it was given, never the workload. */
@@ -57,7 +90,7 @@ export interface OutputSink {
 }
 
 /** An execution's object that runs, or ran and is not removed yet. */
-export interface Running {
+export interface Running<E = Exit> {
   /** What an operator looks for: `pid:<pid>`, in the spawner's pid namespace where it has one, or a container id. */
   readonly ref: string;
   readonly startTime: Date;
@@ -66,7 +99,7 @@ export interface Running {
    * {@link BackendLost} (the object is gone without having told its end) or {@link StartRefused} (the object started, but its
    * command could never be executed; only containers learn that so late).
    */
-  readonly exited: Promise<Exit>;
+  readonly exited: Promise<E>;
   /** Asks (SIGTERM), waits `graceMs`, kills, and resolves when the end is confirmed. May be called again. */
   stop(graceMs: number): Promise<void>;
 }
@@ -74,17 +107,17 @@ export interface Running {
 /** Output bytes that are already stored, per stream; an adopted object's output goes on after them. */
 export type StoredBytes = Readonly<Record<OutputStream, number>>;
 
-/** One place that runs workloads. */
-export interface Backend {
+/** One place that runs workloads; `E` is what it knows of their ends. */
+export interface Backend<E = Exit> {
   /** Throws {@link BackendUnavailable} when the place is not reachable. */
   probe(signal: AbortSignal): Promise<{ readonly version: string }>;
   /**
    * Starts the workload, or gives back what already runs (or has exited) under its execution id. Throws {@link StartRefused}
    * when it can never start, {@link BackendUnavailable} when it is unknown or sure not to have started: call again.
    */
-  start(workload: Workload, sink: OutputSink): Promise<Running>;
+  start(workload: Workload, sink: OutputSink): Promise<Running<E>>;
   /** Takes over what still runs, or has exited and is not removed; null when there is nothing (left). */
-  adopt(executionId: string, sink: OutputSink, stored: StoredBytes): Promise<Running | null>;
+  adopt(executionId: string, sink: OutputSink, stored: StoredBytes): Promise<Running<E> | null>;
   /** Execution ids of all our objects, running or not, whoever started them. */
   list(): Promise<readonly string[]>;
   /** Kills and removes whatever there is; absent is fine. Called after the end is committed, and to reap. */

@@ -37,6 +37,7 @@ export function createWorkload(image: string | null, part: Partial<Workload>): W
     cpuMillis: 0,
     memoryMib: 0,
     network: "NONE",
+    handler: null,
     ...part,
   };
 }

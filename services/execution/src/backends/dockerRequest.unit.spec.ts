@@ -20,6 +20,7 @@ function request(part: Partial<Workload> = {}) {
     cpuMillis: 0,
     memoryMib: 0,
     network: "NONE",
+    handler: null,
     ...part,
   };
   return containerRequest(workload, "here");

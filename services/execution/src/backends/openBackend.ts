@@ -1,10 +1,12 @@
 /** Opens the backend a provider's kind asks for. */
 
-import type { Backend } from "./backend.ts";
+import type { Workers } from "../workers.ts";
+import type { AnyEnd, Backend } from "./backend.ts";
 import { openDockerBackend } from "./docker.ts";
 import { openProcessBackend } from "./process.ts";
+import { openWorkerBackend } from "./worker.ts";
 
-export type BackendKind = "PROCESS" | "DOCKER";
+export type BackendKind = "PROCESS" | "DOCKER" | "WORKER";
 
 export interface BackendConfig {
   /** Where its engine listens; "" is the kind's default. Processes have none. */
@@ -13,14 +15,18 @@ export interface BackendConfig {
   readonly installation: string;
   /** For the working directories of processes. */
   readonly workDirectory: string;
+  /** Those that are connected to this runner. */
+  readonly workers: Workers;
   readonly log: { warn(fields: object, message: string): void };
 }
 
-export async function openBackend(kind: BackendKind, config: BackendConfig): Promise<Backend> {
+export async function openBackend(kind: BackendKind, config: BackendConfig): Promise<Backend<AnyEnd>> {
   switch (kind) {
     case "PROCESS":
       return openProcessBackend({ directory: config.workDirectory, path: null, contain: true, log: config.log });
     case "DOCKER":
       return openDockerBackend({ address: config.endpoint, installation: config.installation });
+    case "WORKER":
+      return openWorkerBackend(config.workers);
   }
 }

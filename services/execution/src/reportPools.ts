@@ -1,0 +1,139 @@
+/**
+ * Keeps the leases of connected workers, notices those that fell silent, and tells the provider context what every pool is made
+ * of. Costs nothing worth counting while no worker is there.
+ */
+import type { PromiseClient } from "@capstan/grpc";
+import type { Pool } from "@capstan/postgres";
+import type {
+  PoolReport,
+  ProviderInternalServiceClient,
+} from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
+import type { App, Loop } from "@capstan/service";
+import type { RunnerLease } from "./runnerLease.ts";
+import { toPoolReports } from "./workerProto.ts";
+import type { WorkerRecords } from "./workerRecords.ts";
+import { removePools, renewWorkers, surveyPools } from "./workerStore.ts";
+import type { Workers } from "./workers.ts";
+
+export interface PoolReports {
+  /** Tells what the pool is made of now; gives back why it was refused, null when it was not or nobody answered. */
+  reportNow(pool: { readonly tenant: string; readonly name: string }): Promise<string | null>;
+}
+
+export interface ReportOptions {
+  readonly pool: Pool;
+  readonly providers: Pick<PromiseClient<ProviderInternalServiceClient>, "reportPools">;
+  readonly log: { warn(fields: object, message: string): void };
+}
+
+/** What has not changed is told again after this, in case it got lost on the other side. */
+const repeatMs = 60_000;
+
+export function createPoolReports({ pool: db, providers, log }: ReportOptions): PoolReports & {
+  /** Tells what has changed since it was last told. */
+  reportOnce(): Promise<void>;
+} {
+  const told = new Map<string, { readonly what: string; readonly atMs: number }>();
+
+  async function tell(reports: readonly PoolReport[]): Promise<ReadonlyMap<string, string>> {
+    if (reports.length === 0) return new Map();
+    const { answers } = await providers.reportPools({ pools: [...reports] });
+    const atMs = performance.now();
+    for (const report of reports) told.set(keyOf(report), { what: contentOf(report), atMs });
+    const refused = reports.flatMap((report, index): [string, string][] => {
+      const { providerId = "", refusal = "" } = answers[index] ?? {};
+      if (providerId !== "" && refusal === "") return [];
+      return [[keyOf(report), refusal]];
+    });
+    const gone = reports.filter((report) => refused.some(([key]) => key === keyOf(report)));
+    if (gone.length > 0) await removePools(db, gone);
+    return new Map(refused);
+  }
+
+  return {
+    async reportOnce() {
+      const reports = toPoolReports(await surveyPools(db));
+      const now = performance.now();
+      await tell(
+        reports.filter((report) => {
+          const before = told.get(keyOf(report));
+          return before?.what !== contentOf(report) || now - before.atMs > repeatMs;
+        }),
+      );
+    },
+    async reportNow(pool) {
+      try {
+        const reports = toPoolReports(await surveyPools(db));
+        const refused = await tell(reports.filter((report) => keyOf(report) === keyOf(pool)));
+        return refused.get(keyOf(pool)) || null;
+      } catch (error) {
+        log.warn({ err: error, pool: pool.name }, "a pool could not be reported; it is tried again");
+        return null;
+      }
+    },
+  };
+}
+
+function keyOf({ tenant, name }: { readonly tenant: string; readonly name: string }): string {
+  return `${tenant}/${name}`;
+}
+
+function contentOf({ groups }: PoolReport): string {
+  return JSON.stringify(groups);
+}
+
+export interface KeepOptions {
+  readonly app: Pick<App, "startLoop" | "log">;
+  readonly pool: Pool;
+  readonly lease: RunnerLease;
+  readonly workers: Workers;
+  readonly records: WorkerRecords;
+  readonly reports: { reportOnce(): Promise<void> };
+  readonly leaseMs: number;
+}
+
+export function startKeepingWorkers({ app, pool, lease, workers, records, reports, leaseMs }: KeepOptions): Loop {
+  let restMs = 0;
+  let lastMs = Number.NEGATIVE_INFINITY;
+  let isChanged = true;
+
+  const loop = app.startLoop({
+    name: "keep-workers",
+    intervalMs: leaseMs / 3,
+    once: async () => {
+      loseSilent(workers, leaseMs, app.log);
+      const connected = [...workers.all()].filter(({ link }) => link !== null);
+      const now = performance.now();
+      const isDue = isChanged || workers.all().next().done !== true || now - lastMs > restMs;
+      if (!isDue) return;
+      isChanged = false;
+      // Without workers here only those of runners that died may be left behind.
+      restMs = repeatMs;
+      lastMs = now;
+      if (connected.length > 0) {
+        const ids = connected.map(({ registration }) => registration.id);
+        await renewWorkers(pool, lease.id, ids, leaseMs);
+      }
+      await records.removeLapsed();
+      await reports.reportOnce();
+    },
+  });
+  return {
+    ...loop,
+    wake() {
+      isChanged = true;
+      loop.wake();
+    },
+  };
+}
+
+/** A worker that said nothing for a lease has lost what it had, whether its connection stands or not. */
+function loseSilent(workers: Workers, leaseMs: number, log: { warn(fields: object, message: string): void }): void {
+  const deadMs = performance.now() - leaseMs;
+  for (const worker of [...workers.all()]) {
+    if (worker.heardMs > deadMs) continue;
+    const { id, pool } = worker.registration;
+    log.warn({ workerId: id, pool, executions: worker.executions.size }, "a worker was silent for too long");
+    workers.remove(worker, `its worker was silent for ${leaseMs / 1_000} s`);
+  }
+}

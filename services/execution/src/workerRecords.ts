@@ -1,0 +1,75 @@
+/** The rows and facts of this runner's workers: each change and its fact are one transaction. */
+import { appendFacts, type Db, inTransaction, type Pool } from "@capstan/postgres";
+import type { RunnerLease } from "./runnerLease.ts";
+import type { Registration } from "./worker.ts";
+import { toWorkerFact } from "./workerProto.ts";
+import {
+  addWorker,
+  lastSequences,
+  removeLapsedWorkers,
+  removeWorker,
+  suspendWorker,
+  type WorkerRow,
+} from "./workerStore.ts";
+
+export interface WorkerRecords {
+  add(registration: Registration): Promise<void>;
+  /** It has said goodbye, or was refused. */
+  remove(registration: Registration): Promise<void>;
+  suspend(registration: Registration, why: "draining" | "silent"): Promise<void>;
+  /** Removes workers of any runner whose lease is over; gives back how many. */
+  removeLapsed(): Promise<number>;
+}
+
+export interface WorkerRecordsOptions {
+  readonly pool: Pool;
+  readonly lease: RunnerLease;
+  readonly leaseMs: number;
+  /** After each change of what a pool is made of. */
+  readonly onChange: () => void;
+  /** After each commit that had facts in it. */
+  readonly onFacts: () => void;
+}
+
+export function createWorkerRecords({ pool, lease, leaseMs, onChange, onFacts }: WorkerRecordsOptions): WorkerRecords {
+  async function change(work: (db: Db) => Promise<{ rows: readonly WorkerRow[]; event: string }>): Promise<number> {
+    const count = await inTransaction(pool, async (db) => {
+      const { rows, event } = await work(db);
+      if (rows.length === 0) return 0;
+      const last = await lastSequences(
+        db,
+        rows.map(({ id }) => id),
+      );
+      await appendFacts(
+        db,
+        rows.map((row) => toWorkerFact(row, event, (last.get(row.id) ?? 0) + 1)),
+      );
+      return rows.length;
+    });
+    onChange();
+    if (count > 0) onFacts();
+    return count;
+  }
+
+  return {
+    async add(registration) {
+      await change(async (db) => {
+        const { row, isNew } = await addWorker(db, registration, lease.id, leaseMs);
+        return { rows: isNew ? [row] : [], event: "connected" };
+      });
+    },
+    async remove({ id }) {
+      await change(async (db) => {
+        const row = await removeWorker(db, lease.id, id);
+        return { rows: row === null ? [] : [row], event: "disconnected" };
+      });
+    },
+    async suspend({ id }, why) {
+      await suspendWorker(pool, lease.id, id, why);
+      onChange();
+    },
+    async removeLapsed() {
+      return change(async (db) => ({ rows: await removeLapsedWorkers(db), event: "lost" }));
+    },
+  };
+}
