@@ -12,7 +12,7 @@ import { maxFactBytes } from "../libs/postgres/src/facts.ts";
 import { containerRequest } from "../services/execution/src/backends/dockerRequest.ts";
 import { configSchema as executionConfig } from "../services/execution/src/config.ts";
 import { maxOutputBytes, maxOutputDepth } from "../services/execution/src/output.ts";
-import { checkSpec, maxSpecBytes } from "../services/job/src/jobSpec.ts";
+import { checkSpec, maxSpecBytes, maxSpecJsonBytes } from "../services/job/src/jobSpec.ts";
 import { checkRequest } from "../services/job/src/submitJobs.ts";
 import { checkRegistration } from "../services/provider/src/providerSpec.ts";
 import { tableAfter } from "./support/documents.ts";
@@ -50,10 +50,16 @@ const eq = (fields: object = {}) => ({ key: "k", operator: "LABEL_OPERATOR_EQ", 
 const isIn = (count: number) => constrained(eq({ operator: "LABEL_OPERATOR_IN", values: many(count, String) }));
 const repeated = (retry: object) => ({ retry });
 
+const handled = (fields: object = {}) => ({ command: [], handler: "a", ...fields });
+const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
+const programs = "command, script, image, handler";
+const ofProcesses = "args, env, working_directory, stdin, network, resources.cpu_millis, resources.memory_mib";
+
 const ofStep: readonly Case[] = [
   ["name", "{0,61}", { name: text(63) }, { name: text(64) }],
-  ["command, script, image", "at least one", { command: [], image: "a" }, { command: [] }],
-  ["command, script, image", "not together", { command: [], script: { content: "a" } }, { script: { content: "a" } }],
+  [programs, "at least one", { command: [], image: "a" }, { command: [] }],
+  [programs, "not together", { command: [], script: { content: "a" } }, { script: { content: "a" } }],
+  [programs, "`handler` alone", handled(), handled({ image: "a" })],
   ["command", "not empty", { command: ["a", ""] }, { command: [""] }],
   ["command", "131,072", { command: ["a", text(131_072)] }, { command: ["a", text(131_073)] }],
   ["args", "1,024", { args: many(1_023, () => "a") }, { args: many(1_024, () => "a") }],
@@ -89,6 +95,23 @@ const ofStep: readonly Case[] = [
     { resources: { memoryMib: 16_777_217 } },
   ],
   ["resources.slots", "1,000", { resources: { slots: 1_000 } }, { resources: { slots: 1_001 } }],
+  [
+    "resources.slots",
+    "with `handler` 0 or 1",
+    handled({ resources: { slots: 1 } }),
+    handled({ resources: { slots: 2 } }),
+  ],
+  ["handler", "{0,126}", handled({ handler: text(128) }), handled({ handler: text(129) })],
+  ["input", "262,144", handled({ input: text(262_142) }), handled({ input: text(262_143) })],
+  ["input", "24 levels", handled({ input: nested(24) }), handled({ input: nested(25) })],
+  ["input", "only with `handler`", handled({ input: 1 }), { input: 1 }],
+  [ofProcesses, "not with `handler`", { args: ["a"] }, handled({ args: ["a"] })],
+  [ofProcesses, "not with `handler`", { env: { A: "" } }, handled({ env: { A: "" } })],
+  [ofProcesses, "not with `handler`", { workingDirectory: "/a" }, handled({ workingDirectory: "/a" })],
+  [ofProcesses, "not with `handler`", { stdin: Buffer.alloc(1) }, handled({ stdin: Buffer.alloc(1) })],
+  [ofProcesses, "not with `handler`", { network: "NETWORK_NONE" }, handled({ network: "NETWORK_NONE" })],
+  [ofProcesses, "not with `handler`", { resources: { cpuMillis: 1 } }, handled({ resources: { cpuMillis: 1 } })],
+  [ofProcesses, "not with `handler`", { resources: { memoryMib: 1 } }, handled({ resources: { memoryMib: 1 } })],
   ["start_timeout", "1 s", { startTimeout: seconds(1) }, { startTimeout: { seconds: 0, nanos: 999e6 } }],
   ["start_timeout", "1 day", { startTimeout: seconds(day) }, { startTimeout: seconds(day + 1) }],
   ["run_timeout", "30 days", { runTimeout: seconds(30 * day) }, { runTimeout: seconds(30 * day + 1) }],
@@ -197,10 +220,18 @@ describe.each(subjects)("docs/limits.md, %s", (heading, cases, refusals) => {
 });
 
 test("docs/limits.md says how large a spec may be", () => {
-  expect(rowsAfter("| Field of `JobSpec` |").get("whole spec")).toContain(maxSpecBytes.toLocaleString("en"));
+  const row = rowsAfter("| Field of `JobSpec` |").get("whole spec");
+  expect(row).toContain(`${maxSpecBytes.toLocaleString("en")} bytes encoded`);
+  expect(row).toContain(`${maxSpecJsonBytes.toLocaleString("en")} bytes as JSON`);
   const large = (bytes: number) => ({ steps: [{ command: ["a", ...many(bytes / 100_000, () => text(100_000))] }] });
   expect(refusalsOf(large(200_000), {})).toBe(0);
   expect(refusalsOf(large(300_000), {})).toBe(1);
+  const noted = (count: number) => ({
+    annotations: mapOf(count, text(4_000)),
+    steps: [handled({ input: text(260_000) })],
+  });
+  expect(refusalsOf(noted(35), {})).toBe(0);
+  expect(refusalsOf(noted(40), {})).toBe(1);
 });
 
 test("docs/limits.md says what a call may hold", () => {

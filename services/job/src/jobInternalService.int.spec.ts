@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../../../test/support/database.ts";
+import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { getJob, refusalOf, seconds, submit } from "../../../test/support/jobs.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
@@ -53,6 +53,64 @@ test("one call tells of many jobs and of many things that happened to one, in or
     sequence: 3,
   });
   expect(await getJob(first, other.id)).toMatchObject({ state: "JOB_STATE_FAILED", steps: [{ exitCode: 3 }] });
+});
+
+test("a result of 256 KiB is stored, published and read", async () => {
+  const result = "é".repeat(128 * 1_024 - 1);
+  expect(Buffer.byteLength(JSON.stringify(result))).toBe(256 * 1_024);
+  const { id } = await submit(first, { handler: "resize" });
+  expect(await report(first, reportOf(id, "STARTED"), reportOf(id, "SUCCEEDED", { result }))).toEqual([
+    "APPLIED",
+    "APPLIED",
+  ]);
+  const job = await getJob(second, id);
+  expect(job.result).toBe(result);
+  expect(job.steps[0]?.result).toBe(result);
+  const { jobs } = await second.jobs.listJobs({ pageSize: 10, pageToken: "", filter: "", orderBy: "" });
+  expect(jobs.find((listed) => listed.id === id)?.result).toBe(result);
+  await eventually(async () => {
+    const waiting = await queryOnce(database.adminUrl, "select 1 from job.outbox where aggregate_id = $1", [id]);
+    expect(waiting).toEqual([]);
+  });
+});
+
+test("a handler that threw is tried again like any failure, one that cannot be cured is not", async () => {
+  const step = { handler: "resize", retry: retried.retry };
+  const [curable, incurable] = await Promise.all([submit(first, step), submit(first, step)]);
+  await report(
+    first,
+    reportOf(curable.id, "FAILED", { reason: "REASON_HANDLER_FAILED", message: "no such picture" }),
+    reportOf(incurable.id, "FAILED", { reason: "REASON_NON_RETRYABLE", message: "not a picture" }),
+  );
+  expect((await getJob(first, curable.id)).steps[0]).toMatchObject({
+    state: "STEP_STATE_BACKOFF",
+    reason: "REASON_HANDLER_FAILED",
+    attempt: 1,
+  });
+  expect(await getJob(first, incurable.id)).toMatchObject({
+    state: "JOB_STATE_FAILED",
+    reason: "REASON_NON_RETRYABLE",
+    message: "not a picture",
+    steps: [{ attempt: 1 }],
+  });
+});
+
+test("the input of a handler is told when its step is READY, and by nothing else", async () => {
+  const { id } = await submit(first, { handler: "resize", input: { width: 7 } });
+  await first.jobs.cancelJob({ jobId: id, message: "" });
+  await report(first, reportOf(id, "CANCELLED"));
+  const facts = await queryOnce(
+    database.adminUrl,
+    `select event, data->'steps'->0->'spec' as spec from job.event where aggregate_id = $1 order by sequence`,
+    [id],
+  );
+  expect(facts).toMatchObject([
+    { event: "submitted", spec: { handler: "resize", input: { width: 7 } } },
+    { event: "cancelling", spec: { handler: "resize" } },
+    { event: "cancelled", spec: null },
+  ]);
+  expect(facts[1]).not.toHaveProperty("spec.input");
+  expect((await getJob(first, id)).spec?.steps[0]?.input).toEqual({ width: 7 });
 });
 
 test("two calls about the same jobs in opposite order are both answered", async () => {

@@ -35,7 +35,7 @@ export function factOf(change: Change, spec: JobSpec | null, causationId: string
       executionId: step.executionId ?? "",
       exitCode: step.exitCode ?? undefined,
       dueTime: step.dueTime ?? undefined,
-      spec: step.state === "READY" ? stepSpecOf(spec, step) : undefined,
+      spec: step.state === "READY" ? toldSpecOf(event, spec, step) : undefined,
     })),
   });
   return {
@@ -51,6 +51,12 @@ export function factOf(change: Change, spec: JobSpec | null, causationId: string
     data: JobEvent.toJSON(data) as object,
     isTerminal: noun === "job" && isJobTerminal(job.state),
   };
+}
+
+/** A cancel names what shall end, and so needs no input of it: that may be large, and nothing will run. */
+function toldSpecOf(event: string, spec: JobSpec | null, step: Step): StepSpec {
+  const told = stepSpecOf(spec, step);
+  return event === "cancelling" ? { ...told, input: undefined } : told;
 }
 
 function stepSpecOf(spec: JobSpec | null, { name }: Step): StepSpec {

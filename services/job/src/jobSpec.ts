@@ -14,11 +14,13 @@ import {
   type Refuse,
   shownKey,
 } from "./fieldChecks.ts";
+import { checkHandler, checkInput, inputBytes, maxInputBytes } from "./handlerSpec.ts";
 import { checkPlacement, checkRetry } from "./stepPolicy.ts";
 
+/** Encoded, inputs of handlers apart. */
 export const maxSpecBytes = 256 * 1024;
 /** A fact carries the spec as JSON, which can be six times as long as its message; a message on NATS has its own limit. */
-const maxSpecJsonBytes = 400 * 1024;
+export const maxSpecJsonBytes = 400 * 1024;
 const maxStdinBytes = 64 * 1024;
 const maxScriptBytes = 128 * 1024;
 const day = 86_400_000;
@@ -31,14 +33,9 @@ export function checkSpec(spec: JobSpec | undefined, at: string, now: Date): rea
   if (spec === undefined) return [{ field: at, description: "is required" }];
   const violations: FieldViolation[] = [];
   const refuse: Refuse = (field, description) => violations.push({ field: `${at}.${field}`, description });
-  const bytes = JobSpec.encode(spec).finish().length;
-  if (bytes > maxSpecBytes) return [{ field: at, description: `is ${bytes} bytes; the limit is ${maxSpecBytes}` }];
-  if (bytes > maxSpecJsonBytes / 6) {
-    const jsonBytes = Buffer.byteLength(JSON.stringify(JobSpec.toJSON(spec)));
-    if (jsonBytes > maxSpecJsonBytes) {
-      return [{ field: at, description: `is ${jsonBytes} bytes as JSON; the limit is ${maxSpecJsonBytes}` }];
-    }
-  }
+  const inputs = spec.steps.map(inputBytes);
+  const size = checkSize(spec, inputs);
+  if (size !== null) return [{ field: at, description: size }];
   checkLine(spec.name, "name", 128, refuse, { required: true });
   checkLine(spec.source, "source", 256, refuse);
   checkMap(spec.labels, "labels", 256, refuse);
@@ -49,9 +46,24 @@ export function checkSpec(spec: JobSpec | undefined, at: string, now: Date): rea
   if (spec.steps.length === 0) refuse("steps", "needs one step");
   if (spec.steps.length > 1) refuse("steps", `has ${spec.steps.length} steps; this version runs jobs of one step`);
   for (const [index, step] of spec.steps.entries()) {
-    checkStep(step, (field, description) => refuse(`steps[${index}].${field}`, description));
+    const refuseOfStep: Refuse = (field, description) => refuse(`steps[${index}].${field}`, description);
+    checkStep(step, refuseOfStep);
+    checkInput(step, inputs[index] ?? 0, refuseOfStep);
   }
   return violations;
+}
+
+/** What is wrong with the size of a whole spec; null if it is good, or if an input is too large, which is told of that field. */
+function checkSize(spec: JobSpec, inputs: readonly number[]): string | null {
+  const rest = inputs.some((size) => size > 0)
+    ? { ...spec, steps: spec.steps.map((step) => ({ ...step, input: undefined })) }
+    : spec;
+  const bytes = JobSpec.encode(rest).finish().length;
+  if (bytes > maxSpecBytes) return `is ${bytes} bytes; the limit is ${maxSpecBytes}`;
+  if (inputs.some((size) => size > maxInputBytes)) return null;
+  if (inputs.reduce((sum, size) => sum + size, bytes * 6) <= maxSpecJsonBytes) return null;
+  const jsonBytes = Buffer.byteLength(JSON.stringify(JobSpec.toJSON(spec)));
+  return jsonBytes > maxSpecJsonBytes ? `is ${jsonBytes} bytes as JSON; the limit is ${maxSpecJsonBytes}` : null;
 }
 
 function checkNotBefore(notBefore: Date | undefined, now: Date, refuse: Refuse): void {
@@ -62,6 +74,7 @@ function checkNotBefore(notBefore: Date | undefined, now: Date, refuse: Refuse):
 
 function checkStep(step: StepSpec, refuse: Refuse): void {
   if (step.name !== "" && !stepName.test(step.name)) refuse("name", `must match ${stepName.source}`);
+  checkHandler(step, refuse);
   checkProgram(step, refuse);
   checkEnv(step.env, refuse);
   if (step.workingDirectory !== "" && !step.workingDirectory.startsWith("/")) {
@@ -81,9 +94,9 @@ function checkStep(step: StepSpec, refuse: Refuse): void {
   if (step.retry !== undefined) checkRetry(step.retry, refuse);
 }
 
-function checkProgram({ command, args, script, image }: StepSpec, refuse: Refuse): void {
-  if (command.length === 0 && script === undefined && image === "") {
-    refuse("command", "is empty; give a command, a script or an image");
+function checkProgram({ command, args, script, image, handler }: StepSpec, refuse: Refuse): void {
+  if (command.length === 0 && script === undefined && image === "" && handler === "") {
+    refuse("command", "is empty; give a command, a script, an image or a handler");
   }
   if (command.length > 0 && script !== undefined) refuse("script", "cannot be given together with command");
   if (command[0] === "") refuse("command[0]", "is empty; it names the program");

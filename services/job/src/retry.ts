@@ -28,6 +28,7 @@ const incurable: readonly string[] = [
   "BAD_WORKING_DIRECTORY",
   "IMAGE_NOT_FOUND",
   "COMMAND_REFUSED",
+  "NON_RETRYABLE",
   "OPERATOR",
 ];
 

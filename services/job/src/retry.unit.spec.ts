@@ -31,6 +31,9 @@ it.each([
   { attempt: 1, reason: "COMMAND_NOT_FOUND", exitCode: null, isWorth: false },
   { attempt: 1, reason: "LOST", exitCode: null, isWorth: true },
   { attempt: 1, reason: "EXIT_CODE", exitCode: 9, isWorth: false },
+  { attempt: 4, reason: "HANDLER_FAILED", exitCode: null, isWorth: true },
+  { attempt: 5, reason: "HANDLER_FAILED", exitCode: null, isWorth: false },
+  { attempt: 1, reason: "NON_RETRYABLE", exitCode: null, isWorth: false },
 ])("attempt $attempt that ended by $reason ($exitCode) is worth repeating: $isWorth", ({
   attempt,
   isWorth,

@@ -1,0 +1,63 @@
+/**
+ * What a step with a handler may say. The handler runs inside a worker that a user has started, so that everything about how a
+ * process is started has no meaning there and is refused rather than ignored.
+ */
+import type { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import type { Refuse } from "./fieldChecks.ts";
+
+/** Of an input as JSON in UTF-8. */
+export const maxInputBytes = 256 * 1024;
+/** Lists and objects in each other. Protobuf readers give up at 100 messages, and a level is up to three of them. */
+export const maxInputDepth = 24;
+
+const handlerName = /^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,126}[a-zA-Z0-9])?$/;
+
+/** Bytes of the input as JSON: 0 without one, infinite when it is nested too deep or has a number that JSON cannot say. */
+export function inputBytes({ input }: StepSpec): number {
+  if (input === undefined || input === null) return 0;
+  return isJson(input, maxInputDepth) ? Buffer.byteLength(JSON.stringify(input)) : Number.POSITIVE_INFINITY;
+}
+
+/** `bytes` as `inputBytes` has measured them. */
+export function checkInput({ handler, input }: StepSpec, bytes: number, refuse: Refuse): void {
+  if (input === undefined || input === null) return;
+  if (handler === "") refuse("input", "needs a handler");
+  if (bytes === Number.POSITIVE_INFINITY) {
+    refuse("input", `is nested more than ${maxInputDepth} levels deep or has a number that is not finite`);
+  } else if (bytes > maxInputBytes) {
+    refuse("input", `is ${bytes} bytes as JSON; the limit is ${maxInputBytes}`);
+  }
+}
+
+/** What only a process or a container has must not be given with a handler. */
+export function checkHandler(step: StepSpec, refuse: Refuse): void {
+  if (step.handler === "") return;
+  if (!handlerName.test(step.handler)) refuse("handler", `must match ${handlerName.source}`);
+  const { resources } = step;
+  const given: readonly [field: string, isGiven: boolean][] = [
+    ["command", step.command.length > 0],
+    ["script", step.script !== undefined],
+    ["image", step.image !== ""],
+  ];
+  for (const [field, isGiven] of given) if (isGiven) refuse(field, "cannot be given together with handler");
+  const meaningless: readonly [field: string, isGiven: boolean][] = [
+    ["args", step.args.length > 0],
+    ["env", Object.keys(step.env).length > 0],
+    ["working_directory", step.workingDirectory !== ""],
+    ["stdin", step.stdin.length > 0],
+    ["network", step.network !== "NETWORK_UNSPECIFIED" && step.network !== "UNRECOGNIZED"],
+    ["resources.cpu_millis", (resources?.cpuMillis ?? 0) > 0],
+    ["resources.memory_mib", (resources?.memoryMib ?? 0) > 0],
+  ];
+  for (const [field, isGiven] of meaningless) {
+    if (isGiven) refuse(field, "cannot be given with a handler: it runs in a worker that is there already");
+  }
+  const slots = resources?.slots ?? 0;
+  if (slots > 1) refuse("resources.slots", `is ${slots}; a handler takes exactly 1 slot of its worker`);
+}
+
+function isJson(value: unknown, levels: number): boolean {
+  if (typeof value === "number") return Number.isFinite(value);
+  if (typeof value !== "object" || value === null) return true;
+  return levels > 0 && Object.values(value).every((part) => isJson(part, levels - 1));
+}
