@@ -175,6 +175,7 @@ function fakeProvider(note: Note, slots: ReadonlyMap<string, number>): ServiceRe
     }),
     listProbeTargets: unary(async () => ({ targets: [] })),
     reportHealth: unary(async () => ({})),
+    reportPools: unary(async () => ({ answers: [] })),
   };
   return { definition: ProviderInternalServiceService, implementation };
 }

@@ -3,18 +3,27 @@ import { connectTo, type GrpcServer, serve, unary } from "@capstan/grpc";
 import {
   ExecutionInternalServiceClient,
   ExecutionInternalServiceService,
+  type ExecutionStart,
   type StartExecutionsRequest,
 } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import {
+  type CapacityRequest,
+  ProviderInternalServiceClient,
+  ProviderInternalServiceService,
+  type ReserveCapacityRequest,
+} from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { createTestLog } from "../../../test/support/database.ts";
-import { type Asked, type Contexts, perform } from "./perform.ts";
+import { type Asked, type Contexts, perform, reserve } from "./perform.ts";
 import { type Saga, sagaId } from "./runJob.ts";
 
 let server: GrpcServer;
 let contexts: Contexts;
 let calls: number[] = [];
 let started: string[] = [];
+let begun: ExecutionStart[] = [];
+let requested: CapacityRequest[] = [];
 let answer: (ids: readonly string[]) => void = () => {};
 
 beforeAll(async () => {
@@ -24,24 +33,43 @@ beforeAll(async () => {
       calls.push(ids.length);
       answer(ids);
       started.push(...ids);
+      begun.push(...starts);
       return { outcomes: ids.map(() => "START_OUTCOME_ACCEPTED" as const) };
     }),
     stopExecutions: unary(async () => ({})),
   };
-  const services = [{ definition: ExecutionInternalServiceService, implementation }];
+  const providers = {
+    reserveCapacity: unary(async ({ requests }: ReserveCapacityRequest) => {
+      requested.push(...requests);
+      return { answers: requests.map(() => ({ outcome: undefined })) };
+    }),
+    confirmReservations: unary(async () => ({ expiredIds: [] })),
+    releaseReservations: unary(async () => ({ released: 0 })),
+    listProbeTargets: unary(async () => ({ targets: [] })),
+    reportHealth: unary(async () => ({})),
+    reportPools: unary(async () => ({ answers: [] })),
+  };
+  const services = [
+    { definition: ExecutionInternalServiceService, implementation },
+    { definition: ProviderInternalServiceService, implementation: providers },
+  ];
   server = await serve({ address: "127.0.0.1:0", services, health: () => true, log: createTestLog() });
   const executions = connectTo(ExecutionInternalServiceClient, `127.0.0.1:${server.port}`);
-  contexts = { executions } as Contexts; // nothing else is asked here
+  const capacity = connectTo(ProviderInternalServiceClient, `127.0.0.1:${server.port}`);
+  contexts = { executions, providers: capacity } as Contexts; // nothing else is asked here
 });
 
 beforeEach(() => {
   calls = [];
   started = [];
+  begun = [];
+  requested = [];
   answer = () => {};
 });
 
 afterAll(async () => {
   contexts.executions.close();
+  contexts.providers.close();
   await server.stop();
 });
 
@@ -63,6 +91,19 @@ it("one that the other side fails on is tried again alone, and the others are do
   expect(performed[3]).toMatchObject({ ok: false, isFinal: false });
 });
 
+it("a handler is asked for by name where capacity is held, and goes with its input to where it starts", async () => {
+  const asked = aStart(0);
+  const spec = StepSpec.fromPartial({ handler: "resize", input: { url: "https://example.com" } });
+  const saga: Saga = { ...asked.saga, spec, placed: { ...place, kind: "PROVIDER_KIND_WORKER" } };
+  await reserve(contexts, [saga, aStart(1).saga]);
+  expect(requested).toMatchObject([
+    { reservationId: saga.id, handler: "resize", needsImage: false },
+    { handler: "", needsImage: false },
+  ]);
+  await perform(contexts, [{ ...asked, saga }]);
+  expect(begun).toMatchObject([{ kind: "PROVIDER_KIND_WORKER", spec: { handler: "resize", input: spec.input } }]);
+});
+
 it("during an outage a batch is asked for once", async () => {
   answer = () => {
     throw Object.assign(new Error("no connection"), { code: "ECONNREFUSED" });
@@ -74,6 +115,8 @@ it("during an outage a batch is asked for once", async () => {
   expect(performed.every(({ ok }) => !ok)).toBe(true);
   expect(calls).toEqual([10]);
 });
+
+const place = { providerId: "", providerName: "local", kind: "PROVIDER_KIND_PROCESS", endpoint: "" };
 
 function aStart(index: number, script = "true"): Asked {
   const saga: Saga = {
@@ -91,7 +134,7 @@ function aStart(index: number, script = "true"): Asked {
     stage: "RESERVED",
     reason: "UNSPECIFIED",
     message: "",
-    placed: { providerId: "", providerName: "local", kind: "PROVIDER_KIND_PROCESS", endpoint: "" },
+    placed: place,
     outcome: null,
     failures: 0,
     parkedStage: null,

@@ -87,6 +87,7 @@ export function reserve({ providers }: Contexts, sagas: readonly Saga[]): Promis
         resources: saga.spec.resources,
         placement: saga.spec.placement,
         needsImage: saga.spec.image !== "",
+        handler: saga.spec.handler,
         hold: { seconds: holdSecondsOf(saga), nanos: 0 },
       })),
     });

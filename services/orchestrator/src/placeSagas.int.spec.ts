@@ -156,7 +156,8 @@ test("what becomes free goes to the most urgent, although a long queue with anot
   const queue = Array.from({ length: 20 }, () => ({ jobId: uuidv7(), provider: "shared" }));
   await facts.publish("job", ...queue.map(submitted), submitted(urgent));
   // Of a long queue only the first are asked for and told why they wait; the others stand behind them as QUEUED.
-  for (const { jobId } of queue) await eventually(async () => expect(await stageOf(orchestrator, jobId)).toBe("WAITING"));
+  for (const { jobId } of queue)
+    await eventually(async () => expect(await stageOf(orchestrator, jobId)).toBe("WAITING"));
   for (const jobId of [queue[0]?.jobId ?? "", urgent.jobId]) {
     await eventually(async () => expect((await sagaOf(orchestrator, jobId)).message).toBe("shared is full"));
   }

@@ -93,10 +93,11 @@ export function cancellationOf(fact: ReceivedFact): { jobId: string; reason: str
 }
 
 /** Steps that ask for the same kind of place have the same key. */
-function placementKeyOf(tenant: string, { image, resources, placement }: StepSpec): string {
+function placementKeyOf(tenant: string, { image, handler, resources, placement }: StepSpec): string {
   const text = JSON.stringify([
     tenant,
     image !== "",
+    handler,
     resources === undefined ? null : Resources.toJSON(resources),
     placement === undefined ? null : Placement.toJSON(placement),
   ]);
