@@ -2,16 +2,22 @@
 
 import type { Capstan } from "@capstan/client";
 import { DomainError } from "@capstan/errors";
+import type { PromiseClient } from "@capstan/grpc";
 import type { LogSummary } from "@capstan/proto/capstan/execution/v1/execution.ts";
 import type { LogChunk } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
 import type { Job } from "@capstan/proto/capstan/job/v1/job.ts";
-import { type Event, SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { type Event, type JobServiceClient, SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import type { JobSpec, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Duration } from "@capstan/proto/google/protobuf/duration.ts";
 import { expect } from "vitest";
 import { queryOnce } from "./database.ts";
 import { eventually } from "./eventually.ts";
 import type { Platform } from "./startPlatform.ts";
+
+/** Who answers for jobs: a connection to the platform, or a test's own to one service. */
+interface WithJobs {
+  readonly jobs: PromiseClient<JobServiceClient>;
+}
 
 type Plain = string | number | boolean | Date | Uint8Array | undefined;
 
@@ -46,7 +52,7 @@ export function requestOf(step: StepPart, job: JobPart = {}, more: RequestPart =
 }
 
 export async function submit(
-  { jobs }: Pick<Capstan, "jobs">,
+  { jobs }: WithJobs,
   step: StepPart,
   job: JobPart = {},
   more: RequestPart = {},
@@ -54,12 +60,12 @@ export async function submit(
   return given((await jobs.submitJob(requestOf(step, job, more))).job);
 }
 
-export async function getJob({ jobs }: Pick<Capstan, "jobs">, jobId: string): Promise<Job> {
+export async function getJob({ jobs }: WithJobs, jobId: string): Promise<Job> {
   return given((await jobs.getJob({ jobId })).job);
 }
 
 /** The job once it has ended; fails when it has not within 30 s. */
-export async function untilEnded({ jobs }: Pick<Capstan, "jobs">, { id }: Pick<Job, "id">): Promise<Job> {
+export async function untilEnded({ jobs }: WithJobs, { id }: Pick<Job, "id">): Promise<Job> {
   const { job, done } = await jobs.waitJob({ jobId: id, timeout: seconds(30) }, { deadlineMs: 40_000 });
   expect(
     done,
@@ -68,12 +74,12 @@ export async function untilEnded({ jobs }: Pick<Capstan, "jobs">, { id }: Pick<J
   return given(job);
 }
 
-export async function run(capstan: Pick<Capstan, "jobs">, step: StepPart, job: JobPart = {}): Promise<Job> {
+export async function run(capstan: WithJobs, step: StepPart, job: JobPart = {}): Promise<Job> {
   return untilEnded(capstan, await submit(capstan, step, job));
 }
 
 /** The id of the execution of a job's step, once it runs. */
-export function untilPlaced(capstan: Pick<Capstan, "jobs">, { id }: Pick<Job, "id">): Promise<string> {
+export function untilPlaced(capstan: WithJobs, { id }: Pick<Job, "id">): Promise<string> {
   return eventually(async () => {
     const { state, executionId } = stepOf(await getJob(capstan, id));
     expect(state).toBe("STEP_STATE_RUNNING");
@@ -87,7 +93,7 @@ export function stepOf(job: Job) {
 }
 
 /** Every fact of a job, as the API tells them. */
-export async function listEvents({ jobs }: Pick<Capstan, "jobs">, jobId: string): Promise<readonly Event[]> {
+export async function listEvents({ jobs }: WithJobs, jobId: string): Promise<readonly Event[]> {
   return (await jobs.listJobEvents({ jobId, pageSize: 1_000, pageToken: "" })).events;
 }
 
@@ -157,11 +163,7 @@ export async function countEnded(
 }
 
 /** A thousand short jobs under one label value; half of them take 50 ms. What is lost with its runner is repeated. */
-export async function submitBatch(
-  { jobs }: Pick<Capstan, "jobs">,
-  batch: string,
-  size = 1_000,
-): Promise<readonly string[]> {
+export async function submitBatch({ jobs }: WithJobs, batch: string, size = 1_000): Promise<readonly string[]> {
   const retry = { maxAttempts: 3, initialBackoff: seconds(0.1) };
   const requests = Array.from({ length: size }, (_, index) =>
     requestOf({ command: index % 2 === 0 ? ["true"] : ["sleep", "0.05"], retry }, { name: batch, labels: { batch } }),

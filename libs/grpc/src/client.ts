@@ -6,6 +6,7 @@ import {
   type CallOptions,
   type ChannelCredentials,
   type Client,
+  type ClientDuplexStream,
   type ClientOptions,
   type ClientReadableStream,
   type ClientUnaryCall,
@@ -17,6 +18,7 @@ import {
 } from "@grpc/grpc-js";
 import { context, propagation } from "@opentelemetry/api";
 import { readAnswers } from "./answers.ts";
+import { type Duplex, type DuplexListener, openDuplex } from "./duplex.ts";
 import { fromServiceError } from "./status.ts";
 
 /** What may be said with one call. */
@@ -37,15 +39,19 @@ type UnaryMethod<Q, A> = (
 
 type StreamMethod<Q, A> = (request: Q, metadata?: Metadata, options?: Partial<CallOptions>) => ClientReadableStream<A>;
 
-// The stream is asked for first, because what a stream returns is also what a unary call returns, and more.
-type PromiseMethod<F> =
-  F extends StreamMethod<infer Q, infer A>
-    ? (request: Q, settings?: CallSettings) => AsyncIterable<A>
-    : F extends UnaryMethod<infer Q, infer A>
-      ? (request: Q, settings?: CallSettings) => Promise<A>
-      : never;
+type DuplexMethod<Q, A> = (metadata: Metadata, options?: Partial<CallOptions>) => ClientDuplexStream<Q, A>;
 
-/** A generated client with promises for callbacks and async iterables for streams. */
+// Streams are asked for first, because what a stream returns is also what a unary call returns, and more.
+type PromiseMethod<F> =
+  F extends DuplexMethod<infer Q, infer A>
+    ? (listener: DuplexListener<A>, settings?: CallSettings) => Duplex<Q>
+    : F extends StreamMethod<infer Q, infer A>
+      ? (request: Q, settings?: CallSettings) => AsyncIterable<A>
+      : F extends UnaryMethod<infer Q, infer A>
+        ? (request: Q, settings?: CallSettings) => Promise<A>
+        : never;
+
+/** A generated client with promises for callbacks, async iterables for streams, and listeners for streams both ways. */
 export type PromiseClient<C extends Client> = {
   readonly [M in Exclude<keyof C, keyof Client>]: PromiseMethod<C[M]>;
 } & {
@@ -90,12 +96,17 @@ export function connectTo<C extends Client>(
   const deadlineMs = options.deadlineMs ?? defaultDeadlineMs;
   const methods = Object.entries(clientClass.service).map(([name, method]) => [
     name,
-    method.responseStream ? streamMethod(client, method) : unaryMethod(client, method, deadlineMs),
+    promiseMethod(client, method, deadlineMs),
   ]);
   return { ...Object.fromEntries(methods), close: () => client.close() };
 }
 
 type Method = MethodDefinition<unknown, unknown>;
+
+function promiseMethod(client: Client, method: Method, deadlineMs: number) {
+  if (!method.responseStream) return unaryMethod(client, method, deadlineMs);
+  return method.requestStream ? duplexMethod(client, method) : streamMethod(client, method);
+}
 
 function unaryMethod(client: Client, method: Method, defaultMs: number) {
   const { path, requestSerialize, responseDeserialize } = method;
@@ -129,6 +140,16 @@ function streamMethod(client: Client, method: Method) {
       deadline,
     });
     return readAnswers(stream, signal);
+  };
+}
+
+function duplexMethod(client: Client, method: Method) {
+  const { path, requestSerialize, responseDeserialize } = method;
+  return (listener: DuplexListener<unknown>, { deadlineMs, signal, metadata }: CallSettings = {}) => {
+    const deadline = Date.now() + (deadlineMs ?? Number.POSITIVE_INFINITY);
+    const headers = metadataOf(metadata);
+    const stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers, { deadline });
+    return openDuplex(stream, listener, signal);
   };
 }
 
