@@ -1,0 +1,140 @@
+/** Everything that is measured of Capstan itself: opens the platform and a load process for each run's parts. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "@capstan/client";
+import { connect as connectNats, type NatsConnection } from "@nats-io/transport-node";
+import { Client } from "pg";
+import { type Sources, statements } from "./counters.ts";
+import { countFacts } from "./countFacts.ts";
+import { createEnds } from "./ends.ts";
+import { createFigures, type Figures } from "./figures.ts";
+import { startLoad } from "./load.ts";
+import type { Options } from "./options.ts";
+import { type Platform, startPlatform } from "./platform.ts";
+import { cpuMs, proportionalMib, residentMib, treeOf } from "./processes.ts";
+import { hasBusybox, measureContainers, measureProcesses, measureSubmit, warmUp } from "./processFigures.ts";
+import type { Servers } from "./servers.ts";
+import { measureBacklog, measureHandlers, type Subject } from "./workerFigures.ts";
+
+const database = "postgres";
+
+interface Bench {
+  readonly servers: Servers;
+  readonly platform: Platform;
+  readonly nats: NatsConnection;
+  readonly sources: Sources;
+  readonly figures: Figures;
+  readonly options: Options;
+}
+
+export async function measureCapstan(servers: Servers, options: Options): Promise<Figures> {
+  const figures = createFigures("Capstan");
+  const platform = await startPlatform(servers);
+  const nats = await connectNats({ servers: servers.nats.url });
+  const processes = { platform: [platform.pid], Postgres: [servers.postgres.pid], NATS: [servers.nats.pid] };
+  const sources = { admin: servers.admin, database, processes, nats, rpcs: platform.rpcs };
+  try {
+    await measureRuns({ servers, platform, nats, sources, figures, options });
+  } finally {
+    await nats.close();
+    await platform.stop();
+  }
+  return figures;
+}
+
+async function measureRuns(bench: Bench): Promise<void> {
+  const { platform, options } = bench;
+  const capstan = connect({ address: platform.grpcAddress });
+  const jobs = { ...bench, capstan };
+  const withContainers = options.parts.has("containers") && (await hasBusybox());
+  if (options.parts.has("containers") && !withContainers)
+    console.log("Containers were left out: no Docker engine with a busybox image answers.\n");
+  try {
+    if (options.parts.has("processes")) await warmUp(jobs);
+    for (let run = 1; run <= options.runs; run += 1) {
+      process.stderr.write(`Capstan, run ${run} of ${options.runs}\n`);
+      if (options.parts.has("workers") || options.parts.has("backlog")) await measureWorkers(bench);
+      if (options.parts.has("processes")) await measureProcesses(jobs, options);
+      if (withContainers) await measureContainers(jobs, options);
+      if (options.parts.has("submit")) await measureSubmit(jobs);
+      if (options.parts.has("idle")) await measureIdle(bench);
+    }
+  } finally {
+    capstan.close();
+  }
+}
+
+async function measureWorkers(bench: Bench): Promise<void> {
+  const { options, figures, platform } = bench;
+  const subject = await openSubject(bench);
+  try {
+    if (options.parts.has("workers")) await measureHandlers(subject, options);
+    if (!options.parts.has("backlog")) return;
+    const waiting = `with ${options.backlog.toLocaleString("en")} jobs waiting`;
+    await measureBacklog(subject, options, () =>
+      figures.note(`memory of standalone ${waiting}`, "MiB", residentMib(platform.pid)),
+    );
+  } finally {
+    await subject.close();
+  }
+}
+
+/** Capstan as a thing that runs handlers, its ends counted by the facts on NATS. */
+async function openSubject(bench: Bench): Promise<Subject & { close(): Promise<void> }> {
+  const { platform, servers, sources, figures } = bench;
+  const ends = createEnds();
+  const unsubscribe = await countFacts(bench.nats, ends);
+  const load = await startLoad("capstan", platform.grpcAddress);
+  const client = new Client({ connectionString: servers.postgres.url });
+  await client.connect();
+  const jobsByState = async () => {
+    const { rows } = await client.query<{ state: string; jobs: number }>(
+      "select state, count(*)::int as jobs from job.job where name = 'bench-handler' group by state",
+    );
+    return new Map(rows.map(({ state, jobs }) => [state, jobs]));
+  };
+  let succeeded = (await jobsByState()).get("SUCCEEDED") ?? 0;
+  return {
+    load,
+    ends,
+    figures,
+    hasUnary: true,
+    sources: { ...sources, processes: { ...sources.processes, "worker and client": [load.pid] } },
+    settle: async () => {}, // a fact is published after its commit
+    async check(jobs) {
+      const states = await jobsByState();
+      const now = states.get("SUCCEEDED") ?? 0;
+      const others = [...states.keys()].filter((state) => state !== "SUCCEEDED");
+      if (others.length > 0 || now - succeeded !== jobs)
+        throw new Error(`of ${jobs} jobs ${now - succeeded} have succeeded; all by state: ${[...states].join("; ")}`);
+      succeeded = now;
+    },
+    async areWaiting(jobs) {
+      for (let waiting = -1; waiting !== jobs; await sleep(100)) {
+        const { rows } = await client.query<{ jobs: number }>(
+          "select count(*)::int as jobs from orchestrator.saga where stage = 'WAITING'",
+        );
+        waiting = rows[0]?.jobs ?? 0;
+      }
+    },
+    async close() {
+      unsubscribe();
+      await load.stop();
+      await client.end();
+    },
+  };
+}
+
+async function measureIdle({ servers, platform, sources, figures, options }: Bench): Promise<void> {
+  const roots = Object.values(sources.processes).flat();
+  await sleep(3_000);
+  const [cpuBefore, callsBefore, start] = [cpuMs(roots), await statements(servers.admin, database), performance.now()];
+  await sleep(options.idleSeconds * 1_000);
+  const seconds = (performance.now() - start) / 1_000;
+  figures.note("idle CPU, all processes", "ms/s", (cpuMs(roots) - cpuBefore) / seconds);
+  figures.note("idle SQL statements", "1/s", ((await statements(servers.admin, database)) - callsBefore) / seconds);
+  const children = treeOf([platform.pid]).filter(({ pid }) => pid !== platform.pid);
+  figures.note("memory of standalone", "MiB", residentMib(platform.pid));
+  figures.note("memory of its spawners", "MiB", proportionalMib(children.map(({ pid }) => pid)));
+  figures.note("memory of Postgres", "MiB", proportionalMib(treeOf([servers.postgres.pid]).map(({ pid }) => pid)));
+  figures.note("memory of NATS", "MiB", residentMib(servers.nats.pid));
+}
