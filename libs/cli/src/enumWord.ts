@@ -2,7 +2,7 @@
 import type { Cell, Colour } from "./table.ts";
 
 const prefix =
-  /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|REASON)_/;
+  /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|WORKER_STATE|REASON)_/;
 
 export function enumWord(name: string): string {
   const word = name.replace(prefix, "");
@@ -14,6 +14,7 @@ const colours: Readonly<Record<string, Colour>> = {
   DONE: "green",
   HEALTHY: "green",
   ACTIVE: "green",
+  CONNECTED: "green",
   FAILED: "red",
   TIMED_OUT: "red",
   LOST: "red",
@@ -25,6 +26,7 @@ const colours: Readonly<Record<string, Colour>> = {
   DEGRADED: "yellow",
   CORDONED: "yellow",
   DRAINING: "yellow",
+  SILENT: "yellow",
   COMPENSATING: "yellow",
   COMPENSATED: "yellow",
   DISABLED: "gray",

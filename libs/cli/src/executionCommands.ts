@@ -1,5 +1,5 @@
 /** `capstan execution …`: the attempts of steps, each on one provider, and their output. */
-import { Execution } from "@capstan/proto/capstan/execution/v1/execution.ts";
+import { Execution, type ExecutionProgress } from "@capstan/proto/capstan/execution/v1/execution.ts";
 import type { Command } from "commander";
 import { formatAge, formatSpan } from "./durations.ts";
 import { enumCell, enumWord } from "./enumWord.ts";
@@ -46,6 +46,13 @@ function formatExecutions(executions: readonly Execution[], now: Date): string {
   );
 }
 
+/** `43 %: third page`; "" when it never said. */
+export function formatProgress(progress: ExecutionProgress | undefined): string {
+  const { fraction, message = "" } = progress ?? {};
+  const share = fraction === undefined ? "" : `${Math.round(fraction * 100)} %`;
+  return [share, message].filter(Boolean).join(": ");
+}
+
 function formatExecution(execution: Execution): string {
   const { log } = execution;
   return formatDetails([
@@ -55,6 +62,7 @@ function formatExecution(execution: Execution): string {
     ["Attempt", String(execution.attempt)],
     ["State", enumCell(execution.state)],
     ["Reason", [enumWord(execution.reason), execution.message].filter(Boolean).join(": ")],
+    ["Progress", formatProgress(execution.progress)],
     ["Exit code", execution.exitCode === undefined ? "" : String(execution.exitCode)],
     ["Signal", execution.signal],
     ["Provider", execution.providerName],

@@ -54,6 +54,25 @@ steps:
   expect(spec?.steps[0]?.stdin.toString()).toBe("hello");
 });
 
+test("an input is any JSON value, and null is none", () => {
+  const inputOf = (yaml: string) => parseOne(`steps: [{ handler: resize, input: ${yaml} }]`)?.steps[0]?.input;
+  expect(inputOf('{ url: "https://example.com", sizes: [1, 2.5], deep: { on: true, none: null } }')).toEqual({
+    url: "https://example.com",
+    sizes: [1, 2.5],
+    deep: { on: true, none: null },
+  });
+  for (const [yaml, value] of [
+    ["7", 7],
+    ["text", "text"],
+    ["false", false],
+    ["[]", []],
+    ["{}", {}],
+  ] as const) {
+    expect(inputOf(yaml)).toEqual(value);
+  }
+  expect(inputOf("null")).toBeUndefined();
+});
+
 const examples = new URL("../../../examples/", import.meta.url);
 
 test.each(readdirSync(examples))("the example %s is read without a problem", (name) => {
@@ -107,6 +126,10 @@ test.each([
   ["steps: [{ stdin: !!binary aGk= }]", "steps[0].stdin must be base64 text, not binary data"],
   ["steps: [{ network: BRIDGE }]", expect.stringContaining("did you mean NETWORK_BRIDGE?")],
   ["steps: [{ network: 7 }]", expect.stringContaining("one of NETWORK_NONE, NETWORK_BRIDGE")],
+  ["steps: [{ input: { a: [.inf] } }]", 'steps[0].input["a"][0] must be a value that JSON knows, not the number null'],
+  ["steps: [{ input: !!binary aGk= }]", "steps[0].input must be a value that JSON knows, not binary data"],
+  ["steps: [{ input: { 1: x } }]", 'steps[0].input[1] has a key that is not text; put it in quotes: "1"'],
+  ["steps: [{ input: [{ __proto__: x }] }]", 'steps[0].input[0]["__proto__"] cannot be used as a key'],
   ["not_before: tomorrow", expect.stringContaining("not_before must be a time")],
   ["{ steps: [{ runTimeout: 1s, run_timeout: 2s }] }", "steps[0].run_timeout is given twice, in both spellings"],
   ["just text", "(whole document) must be a map of fields"],
@@ -149,6 +172,11 @@ const placement: Placement = {
   strategy: PlacementStrategy.PLACEMENT_STRATEGY_SPREAD,
   spreadLabel: "zone",
 };
+// As JSON has it, where 0 has no sign.
+const input = fc
+  .jsonValue()
+  .filter((value) => !JSON.stringify(value).includes("__proto__"))
+  .map((value): unknown => JSON.parse(JSON.stringify(value)));
 const step = fc.record({
   name: fc.string(),
   command: fc.array(fc.string({ unit: "grapheme" })),
@@ -182,6 +210,8 @@ const step = fc.record({
   runTimeout: fc.option(duration, { nil: undefined }),
   stopGrace: fc.option(duration, { nil: undefined }),
   network: fc.constantFrom(Network.NETWORK_UNSPECIFIED, Network.NETWORK_NONE, Network.NETWORK_BRIDGE),
+  handler: fc.string(),
+  input: input.map((value) => value ?? undefined),
 });
 const job = fc.record({
   name: fc.string(),

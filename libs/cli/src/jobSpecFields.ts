@@ -11,7 +11,7 @@ import {
   type Script,
   type StepSpec,
 } from "@capstan/proto/capstan/job/v1/spec.ts";
-import { bytes, choice, double, duration, int32, listOf, text, textMap, timestamp } from "./protoFields.ts";
+import { bytes, choice, double, duration, int32, json, listOf, text, textMap, timestamp } from "./protoFields.ts";
 import { message, optional } from "./protoMessage.ts";
 
 const script = message<Script>({ interpreter: listOf(text), content: text });
@@ -54,6 +54,8 @@ export const stepSpecFields = message<StepSpec>({
   runTimeout: duration,
   stopGrace: duration,
   network: choice(Network),
+  handler: text,
+  input: json,
 });
 
 /** A whole job. */

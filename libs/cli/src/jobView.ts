@@ -1,9 +1,10 @@
 /** Jobs as tables for people. */
 import type { Job } from "@capstan/proto/capstan/job/v1/job.ts";
+import type { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { formatAge, formatSpan } from "./durations.ts";
 import { enumCell, enumWord } from "./enumWord.ts";
 import { isFinal } from "./jobState.ts";
-import { type Column, formatDetails, formatTable } from "./table.ts";
+import { type Column, formatDetails, formatPairs, formatTable } from "./table.ts";
 
 function ageOf(time: Date | undefined, now: Date): string {
   return time === undefined ? "" : formatAge(now.getTime() - time.getTime());
@@ -46,10 +47,18 @@ function formatSteps(job: Job, now: Date): string {
   ]);
 }
 
-function formatPairs(pairs: Readonly<Record<string, string>>): string {
-  return Object.entries(pairs)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(", ");
+/** The most that is shown of an input; all of it is in the other formats. */
+const maxInputWidth = 500;
+
+/** What a step asks of a worker; nothing for other steps. */
+function formatHandler({ handler, input }: StepSpec): readonly (readonly [string, string])[] {
+  if (handler === "") return [];
+  const json = input === undefined || input === null ? "" : JSON.stringify(input);
+  const shown = json.length > maxInputWidth ? `${json.slice(0, maxInputWidth)}…` : json;
+  return [
+    ["Handler", handler],
+    ["Input", shown],
+  ];
 }
 
 /** One job in full, for a person. */
@@ -60,6 +69,7 @@ export function formatJob(job: Job, now: Date): string {
     ["Name", job.spec?.name ?? ""],
     ["State", enumCell(job.state)],
     ["Reason", [reason, message].filter(Boolean).join(": ")],
+    ...(job.spec?.steps ?? []).flatMap(formatHandler),
     ["Labels", formatPairs(job.spec?.labels ?? {})],
     ["Source", job.spec?.source ?? ""],
     ["Retry of", job.retryOf],

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { durationOfMs, parseDurationMs } from "./durations.ts";
 import { type OutputFormat, outputFormats } from "./output.ts";
 import { parseCpuMillis, parseMemoryMib } from "./quantities.ts";
+import { visibleText } from "./visibleText.ts";
 
 export interface ConnectionOptions {
   readonly address: string;
@@ -92,4 +93,17 @@ export function memoryMib(text: string): number {
   const amount = parseMemoryMib(text);
   if (amount === null) throw new InvalidArgumentError('It must be an amount of memory such as "128Mi" or "2Gi".');
   return amount;
+}
+
+export function json(text: string): unknown {
+  try {
+    return JSON.parse(text, (key, value: unknown) => {
+      // An assignment to this key would vanish without a word.
+      if (key === "__proto__") throw new SyntaxError('"__proto__" cannot be used as a key');
+      return value;
+    });
+  } catch (error) {
+    const why = error instanceof Error ? visibleText(error.message) : "it cannot be read";
+    throw new InvalidArgumentError(`It must be JSON: ${why}.`);
+  }
 }

@@ -12,6 +12,7 @@ import { addRunCommand } from "./runCommand.ts";
 import { addSagaCommands } from "./sagaCommands.ts";
 import { addSubmitCommand } from "./submitCommand.ts";
 import { addSystemCommands, addVersionCommand, readVersion } from "./systemCommands.ts";
+import { addWorkerCommands } from "./workerCommands.ts";
 
 const environmentHelp = `
 Environment:
@@ -38,6 +39,7 @@ export function createProgram(): Command {
   addJobCommands(job);
   addJobLogsCommand(job);
   addProviderCommands(program.command("provider").description("Providers: the places where jobs run."));
+  addWorkerCommands(program.command("worker").description("Workers: processes of yours that run handlers."));
   addExecutionCommands(
     program.command("execution").description("Executions: the attempts of steps, each on one provider."),
   );

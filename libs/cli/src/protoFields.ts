@@ -136,3 +136,25 @@ export const textMap: Kind<{ [key: string]: string }> = {
     return Object.fromEntries(entries);
   },
 };
+
+/** Any value that JSON knows; null is as good as absent. */
+export const json: Kind<unknown> = { empty: () => undefined, read: readJson };
+
+function readJson(value: unknown, path: string, report: Report): unknown {
+  if (Array.isArray(value)) return value.map((entry, index) => readJson(entry, `${path}[${index}]`, report));
+  if (value instanceof Map) return readObject(value, path, report);
+  const isPlain = value === null || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value);
+  if (isPlain) return value;
+  report(path, `must be a value that JSON knows, not ${describe(value)}`);
+  return null;
+}
+
+function readObject(map: ReadonlyMap<unknown, unknown>, path: string, report: Report): object {
+  const entries = [...map].map(([key, entry]): [string, unknown] => {
+    const keyPath = `${path}[${JSON.stringify(key)}]`;
+    if (typeof key !== "string") report(keyPath, `has a key that is not text; put it in quotes: "${key}"`);
+    else if (key === "__proto__") report(keyPath, "cannot be used as a key");
+    return [String(key), readJson(entry, keyPath, report)];
+  });
+  return Object.fromEntries(entries);
+}

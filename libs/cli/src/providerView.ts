@@ -5,7 +5,8 @@ import { formatAge } from "./durations.ts";
 import { enumCell, enumWord } from "./enumWord.ts";
 import { terminalWidth } from "./output.ts";
 import { formatCpu, formatMemory } from "./quantities.ts";
-import { formatDetails, formatTable } from "./table.ts";
+import { type Column, formatDetails, formatPairs, formatTable } from "./table.ts";
+import { formatGroups, handlersOf, workersOf } from "./workerView.ts";
 
 /** `2/8`; only what is counted has a limit. */
 function usage(reserved: string, capacity: string): string {
@@ -23,10 +24,14 @@ const cpu = ({ capacity, reserved }: Holding) =>
 const memory = ({ capacity, reserved }: Holding) =>
   usage(formatMemory(reserved?.memoryMib ?? 0), formatMemory(capacity?.memoryMib ?? 0));
 
-function formatLabels(labels: Readonly<Record<string, string>>): string {
-  return Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(", ");
+/** What only worker pools have; not shown where there is none. */
+const poolColumns: readonly Column<Provider>[] = [
+  { title: "WORKERS", cell: ({ kind, workerGroups }) => (isPool(kind) ? String(workersOf(workerGroups)) : "-") },
+  { title: "HANDLERS", cell: ({ workerGroups }) => handlersOf(workerGroups) },
+];
+
+function isPool(kind: Provider["kind"]): boolean {
+  return kind === "PROVIDER_KIND_WORKER";
 }
 
 export function formatProviders(providers: readonly Provider[], now: Date): string {
@@ -41,15 +46,16 @@ export function formatProviders(providers: readonly Provider[], now: Date): stri
       { title: "CPU", cell: cpu },
       { title: "MEMORY", cell: memory },
       { title: "AGE", cell: ({ createTime }) => formatAge(now.getTime() - (createTime ?? now).getTime()) },
-      { title: "LABELS", cell: ({ labels }) => formatLabels(labels) },
+      { title: "LABELS", cell: ({ labels }) => formatPairs(labels) },
+      ...(providers.some(({ kind }) => isPool(kind)) ? poolColumns : []),
     ],
     terminalWidth(),
   );
 }
 
 export function formatProvider(provider: Provider, now: Date): string {
-  const { healthTime } = provider;
-  return formatDetails([
+  const { healthTime, workerGroups } = provider;
+  const details = formatDetails([
     ["Id", provider.id],
     ["Name", provider.name],
     ["Kind", enumWord(provider.kind)],
@@ -60,11 +66,14 @@ export function formatProvider(provider: Provider, now: Date): string {
     ["Slots", slots(provider)],
     ["CPU", cpu(provider)],
     ["Memory", memory(provider)],
-    ["Labels", formatLabels(provider.labels)],
+    ["Labels", formatPairs(provider.labels)],
     ["Endpoint", provider.endpoint],
     ["Registered", provider.createTime?.toISOString() ?? ""],
     ["Changed", provider.updateTime?.toISOString() ?? ""],
+    ["Workers", isPool(provider.kind) ? String(workersOf(workerGroups)) : ""],
+    ["Handlers", handlersOf(workerGroups)],
   ]);
+  return workerGroups.length === 0 ? details : `${details}\n${formatGroups(workerGroups, terminalWidth())}`;
 }
 
 export function formatStats(stats: GetProviderStatsResponse): string {

@@ -17,11 +17,12 @@ import {
   cpuMillis,
   duration,
   durationMs,
+  json,
   memoryMib,
   wholeNumber,
   withCommon,
 } from "./options.ts";
-import { note, print } from "./output.ts";
+import { note, print, toJson, writeTo } from "./output.ts";
 import { persist } from "./resume.ts";
 import { runExitCodes, runExitCodesHelp, runOutcome } from "./runOutcome.ts";
 import { type RunSpecOptions, runSpec } from "./runSpec.ts";
@@ -88,6 +89,8 @@ async function followRun(capstan: Capstan, jobId: string, options: RunOptions, i
   const outcome = runOutcome(job, await lastSignal(capstan, job));
   if (job.state === "JOB_STATE_CANCELLED" && waiting.wasGivenUp()) return runExitCodes.platform;
   if (outcome.message !== null) note(outcome.message);
+  // A program has printed what it gives back; what a handler returns is seen nowhere else.
+  if (options.handler !== undefined && job.result !== undefined) await writeTo(process.stdout, toJson(job.result));
   return outcome.exitCode;
 }
 
@@ -132,14 +135,16 @@ async function runWithOwnCodes(command: readonly string[], options: RunOptions):
 /** Adds `run` to the program. */
 export function addRunCommand(program: Command): void {
   withCommon(program.command("run"))
-    .summary("run a command and stay with it")
+    .summary("run a command or a handler and stay with it")
     .description(
       "Runs a command as a job, prints its output as it comes, and ends with its exit code. Ctrl-C cancels it.",
     )
-    .argument("[command...]", "the program and its arguments; may be left out with --image")
+    .argument("[command...]", "the program and its arguments; may be left out with --image; none with --handler")
     .passThroughOptions()
     .option("--image <image>", "run it in a container of this image")
-    .option("--name <name>", "name of the job (default: the program's)")
+    .option("--handler <name>", "run a handler of a connected worker instead, and print what it returns")
+    .option("--input <json>", "what the handler is given, such as '{\"width\": 200}'", json)
+    .option("--name <name>", "name of the job (default: the program's or the handler's)")
     .option("-e, --env <KEY=VALUE>", "set a variable of its environment; KEY alone takes ours", collectEnv)
     .option("--cpu <amount>", 'CPU it needs, such as "500m" or "2"', cpuMillis)
     .option("--memory <amount>", 'memory it needs, such as "128Mi"', memoryMib)

@@ -4,10 +4,18 @@ import type { Job, Reason } from "@capstan/proto/capstan/job/v1/job.ts";
 import { enumWord } from "./enumWord.ts";
 
 /** The codes of `run` that are not the workload's own; 126 and 127 mean what they mean in a shell. */
-export const runExitCodes = { timedOut: 124, platform: 125, notAllowed: 126, notFound: 127, cancelled: 130 } as const;
+export const runExitCodes = {
+  failed: 1,
+  timedOut: 124,
+  platform: 125,
+  notAllowed: 126,
+  notFound: 127,
+  cancelled: 130,
+} as const;
 
 export const runExitCodesHelp = `
 Exit codes: the workload's own, 128 + n if signal n ended it, and
+  1    the handler failed
   2    bad usage; nothing was asked of the platform
   124  timed out
   125  trouble of the platform: it cannot be reached, has refused, or could not place or start the job
@@ -30,6 +38,8 @@ function exitCodeOfSignal(signal: string): number | null {
 const exitCodeByReason: Partial<Record<Reason, number>> = {
   REASON_PERMISSION_DENIED: runExitCodes.notAllowed,
   REASON_COMMAND_NOT_FOUND: runExitCodes.notFound,
+  REASON_HANDLER_FAILED: runExitCodes.failed,
+  REASON_NON_RETRYABLE: runExitCodes.failed,
   REASON_OUT_OF_MEMORY: 128 + constants.signals.SIGKILL,
 };
 
@@ -66,8 +76,15 @@ export function needsOperator(reason: Reason): boolean {
 }
 
 /** What to do about a job that no provider takes. */
-export function placementAdvice(wanted: { readonly image?: string; readonly provider?: string }): string {
+export function placementAdvice(wanted: {
+  readonly image?: string;
+  readonly provider?: string;
+  readonly handler?: string;
+}): string {
   if (wanted.provider !== undefined) return `look at it with: capstan provider get ${wanted.provider}`;
+  if (wanted.handler !== undefined) {
+    return `start a worker that has the handler ${wanted.handler}; those that are there: capstan worker list`;
+  }
   return wanted.image === undefined
     ? "look at capstan provider list, or register one: capstan provider register NAME --kind process --slots 4"
     : "start a Docker engine, or register one that runs elsewhere: capstan provider register NAME --kind docker " +

@@ -15,6 +15,8 @@ test.each([
   ["JOB_STATE_FAILED", "REASON_OUT_OF_MEMORY", undefined, "", 137],
   ["JOB_STATE_FAILED", "REASON_COMMAND_NOT_FOUND", undefined, "", 127],
   ["JOB_STATE_FAILED", "REASON_PERMISSION_DENIED", undefined, "", 126],
+  ["JOB_STATE_FAILED", "REASON_HANDLER_FAILED", undefined, "", 1],
+  ["JOB_STATE_FAILED", "REASON_NON_RETRYABLE", undefined, "", 1],
   ["JOB_STATE_FAILED", "REASON_IMAGE_NOT_FOUND", undefined, "", 125],
   // The exit code of an attempt before the lost one says nothing about the lost one.
   ["JOB_STATE_FAILED", "REASON_LOST", 7, "", 125],
@@ -33,10 +35,16 @@ test("success and the workload's own exit code need no words, everything else is
   expect(runOutcome(ended("JOB_STATE_TIMED_OUT", "REASON_RUN_TIMEOUT"), "").message).toBe(
     "job j1 TIMED_OUT (RUN_TIMEOUT: m)",
   );
+  expect(runOutcome(ended("JOB_STATE_FAILED", "REASON_HANDLER_FAILED"), "").message).toBe(
+    "job j1 FAILED (HANDLER_FAILED: m)",
+  );
 });
 
 test("the advice fits what was asked for", () => {
   expect(placementAdvice({})).toContain("--kind process");
   expect(placementAdvice({ image: "busybox" })).toContain("Docker");
+  expect(placementAdvice({ handler: "resize" })).toBe(
+    "start a worker that has the handler resize; those that are there: capstan worker list",
+  );
   expect(placementAdvice({ image: "busybox", provider: "p1" })).toBe("look at it with: capstan provider get p1");
 });

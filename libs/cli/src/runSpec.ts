@@ -7,6 +7,8 @@ import { visibleText } from "./visibleText.ts";
 
 export interface RunSpecOptions {
   readonly image?: string;
+  readonly handler?: string;
+  readonly input?: unknown;
   readonly name?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly cpu?: number;
@@ -31,12 +33,14 @@ function defaultName(command: readonly string[], image: string | undefined): str
 
 /** A job of one step. `retries` is how often a failed attempt is repeated, so one less than the attempts of the contract. */
 export function runSpec(command: readonly string[], options: RunSpecOptions, stdin: Buffer): JobSpec {
-  const { image, cpu = 0, memory = 0, retries = 0 } = options;
-  if (command.length === 0 && image === undefined) {
+  const { image, handler, input, cpu = 0, memory = 0, retries = 0 } = options;
+  if (command.length === 0 && image === undefined && handler === undefined) {
     throw new UsageError("give a command to run, such as: capstan run -- echo hello");
   }
+  if (handler === undefined && input !== undefined)
+    throw new UsageError("--input is for a handler; give --handler too");
   return JobSpec.fromPartial({
-    name: options.name ?? defaultName(command, image),
+    name: options.name ?? handler ?? defaultName(command, image),
     labels: { ...options.label },
     source: "capstan run",
     timeout: options.timeout,
@@ -44,6 +48,8 @@ export function runSpec(command: readonly string[], options: RunSpecOptions, std
       {
         command: [...command],
         image: image ?? "",
+        handler: handler ?? "",
+        input,
         env: { ...options.env },
         workingDirectory: options.workdir ?? "",
         stdin,

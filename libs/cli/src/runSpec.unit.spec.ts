@@ -59,6 +59,23 @@ test.each([
   expect(runSpec(command, image === undefined ? {} : { image }, noInput).name).toBe(name);
 });
 
+test("a handler goes with its input instead of a command, and gives the job its name", () => {
+  const spec = runSpec([], { handler: "resize", input: { width: 7 }, provider: "images" }, noInput);
+  expect(spec.name).toBe("resize");
+  expect(spec.steps[0]).toMatchObject({
+    handler: "resize",
+    input: { width: 7 },
+    command: [],
+    placement: { provider: "images" },
+    resources: undefined,
+  });
+  expect(runSpec([], { handler: "resize", name: "mine" }, noInput)).toMatchObject({
+    name: "mine",
+    steps: [{ input: undefined }],
+  });
+  expect(() => runSpec(["true"], { input: 7 }, noInput)).toThrow("--input is for a handler; give --handler too");
+});
+
 test("nothing to run is refused", () => {
   expect(() => runSpec([], {}, noInput)).toThrow("give a command to run");
 });

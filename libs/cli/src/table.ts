@@ -64,6 +64,13 @@ export function formatTable<T>(rows: readonly T[], columns: readonly Column<T>[]
   return `${lines.map(format).join("\n")}\n`;
 }
 
+/** Labels and the like in one cell. */
+export function formatPairs(pairs: Readonly<Record<string, string>>): string {
+  return Object.entries(pairs)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(", ");
+}
+
 /** Names and values of one thing, one per line; what has no value is left out. */
 export function formatDetails(details: readonly (readonly [name: string, value: Cell])[]): string {
   const given = details.filter(([, value]) => textOf(value) !== "");

@@ -16,6 +16,7 @@ const askEveryMs = 500;
 
 export interface WaitNotesOptions {
   readonly image?: string;
+  readonly handler?: string;
   readonly provider?: string;
   /** How long a reason that only an operator can cure may last, in milliseconds. */
   readonly waitForProvider: number;
