@@ -80,6 +80,15 @@ it("starts that are too large for one message together are sent in several", asy
   expect(started).toEqual(asked.map(({ saga }) => saga.id));
 });
 
+it("large inputs are sent in calls that fit, none of which is refused", async () => {
+  const input = "x".repeat(200 * 1_024);
+  const asked = Array.from({ length: 40 }, (_, index) => aStart(index, "", input));
+  expect((await perform(contexts, asked)).every(({ ok }) => ok)).toBe(true);
+  expect(calls).toEqual(Array.from({ length: 8 }, () => 5));
+  expect(begun.every(({ spec }) => spec?.input === input)).toBe(true);
+  expect(started).toEqual(asked.map(({ saga }) => saga.id));
+});
+
 it("one that the other side fails on is tried again alone, and the others are done", async () => {
   const asked = Array.from({ length: 10 }, (_, index) => aStart(index));
   const culprit = asked[3]?.saga.id ?? "";
@@ -118,7 +127,7 @@ it("during an outage a batch is asked for once", async () => {
 
 const place = { providerId: "", providerName: "local", kind: "PROVIDER_KIND_PROCESS", endpoint: "" };
 
-function aStart(index: number, script = "true"): Asked {
+function aStart(index: number, script = "true", input?: string): Asked {
   const saga: Saga = {
     id: sagaId("00000000-0000-0000-0000-000000000000", "main", index + 1),
     tenant: "default",
@@ -127,7 +136,7 @@ function aStart(index: number, script = "true"): Asked {
     step: "main",
     attempt: index + 1,
     priority: 0,
-    spec: StepSpec.fromPartial({ script: { content: script } }),
+    spec: StepSpec.fromPartial(input === undefined ? { script: { content: script } } : { handler: "resize", input }),
     traceparent: null,
     readyTime: new Date(),
     placementKey: "any process",

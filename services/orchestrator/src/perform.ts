@@ -47,16 +47,43 @@ const incurable: readonly string[] = [
 
 /** The most that an internal RPC takes. */
 const maxItems = 1_000;
+/** Inputs or results in one call, as JSON. A message may have 4 MiB; encoded they can be a few times as long as this. */
+const maxPayload = 1_024 * 1_024;
 
 /** Sends items in as few calls as possible; answers per item, in order. Never throws what a context answered. */
 async function callMany<T, A>(
   items: readonly T[],
   call: (items: readonly T[]) => Promise<readonly A[]>,
+  payloadOf: (item: T) => unknown = () => undefined,
 ): Promise<Answer<A>[]> {
-  if (items.length === 0) return [];
-  if (items.length > maxItems) {
-    return [...(await callMany(items.slice(0, maxItems), call)), ...(await callMany(items.slice(maxItems), call))];
+  const answers: Answer<A>[] = [];
+  for (const batch of batchesOf(items, payloadOf)) answers.push(...(await callBatch(batch, call)));
+  return answers;
+}
+
+/** What is sure to be refused as too large is not even encoded: halving many large ones down to what fits would take seconds. */
+function batchesOf<T>(items: readonly T[], payloadOf: (item: T) => unknown): readonly (readonly T[])[] {
+  const batches: T[][] = [];
+  let batch: T[] = [];
+  let size = 0;
+  for (const item of items) {
+    const payload = payloadOf(item);
+    const more = payload === undefined || payload === null ? 0 : JSON.stringify(payload).length;
+    if (batch.length === 0 || batch.length === maxItems || size + more > maxPayload) {
+      batch = [];
+      size = 0;
+      batches.push(batch);
+    }
+    batch.push(item);
+    size += more;
   }
+  return batches;
+}
+
+async function callBatch<T, A>(
+  items: readonly T[],
+  call: (items: readonly T[]) => Promise<readonly A[]>,
+): Promise<Answer<A>[]> {
   try {
     const values = await call(items);
     return values.map((value) => ({ ok: true, value }));
@@ -65,7 +92,7 @@ async function callMany<T, A>(
     const message = error instanceof DomainError ? error.message : "the call failed";
     if (isOutage(error) || items.length === 1) return items.map(() => ({ ok: false, isFinal, message }));
     const middle = Math.ceil(items.length / 2);
-    return [...(await callMany(items.slice(0, middle), call)), ...(await callMany(items.slice(middle), call))];
+    return [...(await callBatch(items.slice(0, middle), call)), ...(await callBatch(items.slice(middle), call))];
   }
 }
 
@@ -108,6 +135,7 @@ export async function perform(contexts: Contexts, asked: readonly Asked[]): Prom
     const answers = await callMany(
       indexes.map((index) => asked[index] as Asked),
       call,
+      payloadOf,
     );
     for (const [position, index] of indexes.entries()) performed[index] = answers[position] ?? { ok: true };
   }
@@ -120,6 +148,12 @@ export async function perform(contexts: Contexts, asked: readonly Asked[]): Prom
     run("confirm", (some) => confirmMany(contexts, some)),
   ]);
   return performed;
+}
+
+/** What of a command may be large: the input of what starts, the result of what is told. */
+function payloadOf({ saga, command }: Asked): unknown {
+  if (command.type === "start") return saga.spec.input;
+  return command.type === "report" && "result" in command.outcome ? command.outcome.result : undefined;
 }
 
 async function startMany({ executions }: Contexts, some: readonly Asked[]): Promise<readonly unknown[]> {
