@@ -9,7 +9,7 @@ import type { Input, System } from "./system.ts";
 const queue = "bench";
 
 export async function openPgBoss(connectionString: string, notify: boolean): Promise<System> {
-  const boss = new PgBoss({ connectionString, max: 20, useListenNotify: notify });
+  const boss = new PgBoss({ connectionString, max: 25, useListenNotify: notify });
   boss.on("error", (error) => process.stderr.write(`pg-boss: ${error}\n`));
   await boss.start();
   await boss.createQueue(queue, { notify });

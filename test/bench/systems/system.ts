@@ -1,6 +1,6 @@
 /**
  * What is measured with handlers: Capstan and its peers, each behind the same few calls, so that all are given the same work by the
- * same code. Implementations use a system as its own pages advise for throughput.
+ * same code, with settings that favour throughput.
  */
 
 export type SystemName = "capstan" | "graphileWorker" | "pgBoss" | "pgBossPolling";
