@@ -268,11 +268,12 @@ export function observe(
 }
 
 /**
- * What a report of a pool's workers changes: nothing when it is not newer than the last one that did, or tells the same. A pool is
- * HEALTHY while it has a worker. It loses slots at once, also those in use.
+ * What a report of a pool's workers changes: nothing when it is older than the last one that did, or tells the same. One of the same
+ * time counts, because messages carry milliseconds and workers come faster. A pool is HEALTHY while it has a worker. It loses slots at
+ * once, also those in use.
  */
 export function regroup(provider: Provider, groups: readonly WorkerGroup[], time: Date): readonly ProviderEvent[] {
-  const isStale = provider.poolTime !== null && time <= provider.poolTime;
+  const isStale = provider.poolTime !== null && time < provider.poolTime;
   if (isStale || areSameGroups(groups, provider.workerGroups)) return [];
   const health = groups.length === 0 ? "UNHEALTHY" : "HEALTHY";
   const regrouped: ProviderEvent = { type: "regrouped", groups, time };

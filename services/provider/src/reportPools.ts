@@ -90,7 +90,7 @@ async function register(db: Db, news: readonly PoolReport[], traceparent: string
   const latest = new Map<string, PoolReport>();
   for (const report of news) {
     const other = latest.get(keyOf(report));
-    if (other === undefined || other.time < report.time) latest.set(keyOf(report), report);
+    if (other === undefined || other.time <= report.time) latest.set(keyOf(report), report);
   }
   const manned = [...latest.values()].filter(({ groups }) => groups.length > 0);
   const created = await insertPools(
@@ -104,12 +104,9 @@ async function register(db: Db, news: readonly PoolReport[], traceparent: string
   );
 }
 
-/** Only the newest of several reports of one pool counts. */
+/** Only the newest of several reports of one pool counts, and of the same time the last. */
 function eventsOf(before: Provider, reports: readonly PoolReport[]) {
-  const newest = reports.reduce<PoolReport | null>(
-    (last, next) => (last && last.time >= next.time ? last : next),
-    null,
-  );
+  const newest = reports.reduce<PoolReport | null>((last, next) => (last && last.time > next.time ? last : next), null);
   return newest === null ? [] : regroup(before, newest.groups, newest.time);
 }
 
