@@ -12,17 +12,30 @@ export function eventType(fact: { readonly context: string; readonly noun: strin
   return `capstan.${fact.context}.v1.${fact.noun}.${fact.event}`;
 }
 
+/** Where a fact stands in an atomic batch; from 1, gap-free. */
+export interface BatchPlace {
+  readonly id: string;
+  readonly sequence: number;
+  readonly isLast: boolean;
+}
+
 /** The headers of a fact, with the id by which JetStream drops a repetition. */
-export function encodeHeaders(fact: StoredFact): MsgHdrs {
+export function encodeHeaders(fact: StoredFact, place: BatchPlace | null = null): MsgHdrs {
   const trace = fact.traceparent === null ? "" : clean(fact.traceparent);
   const text =
     `NATS/1.0\r\nce-specversion: 1.0\r\nce-id: ${fact.id}\r\nce-source: /capstan/${fact.context}\r\n` +
     `ce-type: ${eventType(fact)}\r\nce-subject: ${fact.aggregateId}\r\nce-time: ${fact.time.toISOString()}\r\n` +
     `ce-datacontenttype: application/json\r\nce-sequence: ${fact.sequence}\r\n` +
     `ce-correlationid: ${clean(fact.correlationId)}\r\nce-causationid: ${clean(fact.causationId)}\r\n` +
-    `ce-tenant: ${fact.tenant}\r\nNats-Msg-Id: ${fact.id}\r\n` +
+    `ce-tenant: ${fact.tenant}\r\nNats-Msg-Id: ${fact.id}\r\n${batchHeaders(place)}` +
     (trace === "" ? "\r\n" : `ce-traceparent: ${trace}\r\ntraceparent: ${trace}\r\n\r\n`);
   return Object.assign(headers(), { encode: () => Buffer.from(text) });
+}
+
+function batchHeaders(place: BatchPlace | null): string {
+  if (place === null) return "";
+  const commit = place.isLast ? "Nats-Batch-Commit: 1\r\n" : "";
+  return `Nats-Batch-Id: ${place.id}\r\nNats-Batch-Sequence: ${place.sequence}\r\n${commit}`;
 }
 
 const unprintable = /[^\x20-\x7e]/g;

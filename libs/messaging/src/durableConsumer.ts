@@ -13,7 +13,7 @@ import {
   ReplayPolicy,
 } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
-import { isApiError, refuseDifferences } from "./stream.ts";
+import { isApiError, isServerAtLeast, refuseDifferences } from "./stream.ts";
 import { streamName } from "./subject.ts";
 
 export interface DurableOptions {
@@ -34,6 +34,7 @@ export async function openDurable(options: DurableOptions): Promise<Consumer> {
   const manager = await jetstreamManager(options.nc, { checkAPI: false });
   const stream = streamName(options.context);
   const wanted = wantedConfig(options);
+  const filters = wantedFilters(options);
   const { state } = await manager.streams.info(stream);
   const found = await findConsumer(manager, stream, options.durable);
   // Before 2.12 a consumer does not notice that the stream lost its tail with a power cut, and skips what takes the same numbers.
@@ -43,14 +44,17 @@ export async function openDurable(options: DurableOptions): Promise<Consumer> {
     ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: state.last_seq + 1 }
     : { deliver_policy: DeliverPolicy.All };
   const isNew = found === null || isAhead;
-  const info = isNew ? await manager.consumers.add(stream, { ...wanted, ...start }) : found;
+  const info = isNew ? await manager.consumers.add(stream, { ...wanted, ...filters, ...start }) : found;
   refuseDifferences(`consumer ${options.durable} of ${stream}`, wanted, info.config);
+  // Less is wanted than before, or the server has learnt to filter: what it sends too much is passed over all the same.
+  if (!isNew && filtersOf(info.config) !== filtersOf(filters)) {
+    await manager.consumers.update(stream, options.durable, { ...info.config, ...filters });
+  }
   if (isNew) options.log.info({ stream, durable: options.durable, isAhead }, "consumer was created");
   return jetstream(options.nc).consumers.getConsumerFromInfo(info);
 }
 
-function wantedConfig({ context, durable, filterSubjects, ackWaitMs }: DurableOptions) {
-  const filters = filterSubjects.filter((subject) => subject.split(".")[3] === context);
+function wantedConfig({ durable, ackWaitMs }: DurableOptions) {
   return {
     durable_name: durable,
     ack_policy: AckPolicy.Explicit,
@@ -58,9 +62,19 @@ function wantedConfig({ context, durable, filterSubjects, ackWaitMs }: DurableOp
     max_ack_pending: 2_000,
     max_deliver: -1,
     replay_policy: ReplayPolicy.Instant,
-    ...(filters.length === 1 && filters[0] !== undefined ? { filter_subject: filters[0] } : {}),
-    ...(filters.length > 1 ? { filter_subjects: filters } : {}), // needs nats-server 2.10
   } satisfies Partial<ConsumerConfig>;
+}
+
+/** One filter any server knows; for several it needs 2.10, and an older one sends everything. */
+function wantedFilters({ nc, context, filterSubjects }: DurableOptions): Partial<ConsumerConfig> {
+  const filters = filterSubjects.filter((subject) => subject.split(".")[3] === context);
+  const [first] = filters;
+  if (first !== undefined && filters.length === 1) return { filter_subject: first };
+  return filters.length > 1 && isServerAtLeast(nc, 2, 10) ? { filter_subjects: filters } : {};
+}
+
+function filtersOf({ filter_subject, filter_subjects = [] }: Partial<ConsumerConfig>): string {
+  return [...(filter_subject === undefined ? [] : [filter_subject]), ...filter_subjects].sort().join(" ");
 }
 
 async function findConsumer(manager: JetStreamManager, stream: string, durable: string): Promise<ConsumerInfo | null> {

@@ -1,6 +1,7 @@
 /**
- * Publishes the facts of one context for its relay. Many are in flight, but of one aggregate only one: the next goes out when the
- * one before it is stored, so that a failure never puts a younger fact before an older one.
+ * Publishes the facts of one context for its relay: as one batch where the server takes them so. Otherwise many are in flight, but of
+ * one aggregate only one: the next goes out when the one before it is stored, so that a failure never puts a younger fact before
+ * an older one.
  */
 import type { Log, Pool, StoredFact } from "@capstan/postgres";
 import type { NatsConnection } from "@nats-io/transport-node";
@@ -8,6 +9,7 @@ import type { Counter } from "@opentelemetry/api";
 import { type AckInbox, noStream, openAckInbox, type PublishFailure } from "./ackInbox.ts";
 import { encodeHeaders } from "./cloudEvent.ts";
 import { createPublishedCounter } from "./metrics.ts";
+import { batchesOf, publishBatch } from "./publishBatch.ts";
 import { watchStream } from "./streamWatch.ts";
 import { factSubject } from "./subject.ts";
 
@@ -35,12 +37,29 @@ export function createPublisher({ nc, context, db, log, replicas = 1 }: Publishe
   const inbox = openAckInbox(nc);
   const published = createPublishedCounter();
   let isFailing = false;
+
+  /** False when a batch failed: then each is published by itself, and JetStream drops those that are stored already. */
+  async function publishTogether(facts: readonly StoredFact[]): Promise<boolean> {
+    for (const batch of batchesOf(facts)) {
+      try {
+        if ((await publishBatch(nc, inbox, context, batch)) !== null) return false;
+      } catch {
+        return false;
+      }
+    }
+    return true;
+  }
+
   return async (facts) => {
     if (!watch.isUsable()) return facts.map(() => false);
     const deadline = setTimeout(() => inbox.giveUp(`no answer within ${deadlineMs} ms`), deadlineMs);
     const stored = facts.map(() => false);
-    const outcomes = await Promise.all(lanesOf(facts).map((lane) => publishLane(inbox, context, facts, lane, stored)));
+    const isTogether = facts.length > 1 && watch.takesBatches() && (await publishTogether(facts));
+    const outcomes = isTogether
+      ? []
+      : await Promise.all(lanesOf(facts).map((lane) => publishLane(inbox, context, facts, lane, stored)));
     clearTimeout(deadline);
+    if (isTogether) stored.fill(true);
     count(published, context, stored);
     const failure = outcomes.find((outcome) => outcome !== null) ?? null;
     if (failure !== null) {

@@ -11,6 +11,8 @@ import { streamName } from "./subject.ts";
 export interface StreamWatch {
   /** False until the first check succeeded, while NATS is away, and while the lost is being listed. */
   isUsable(): boolean;
+  /** Whether the stream stores many facts together or none of them. */
+  takesBatches(): boolean;
   /** Asks for a check; unusable until it is done when the stream is known to be missing. */
   check(reason: "publishing failed" | "stream is missing"): void;
 }
@@ -33,6 +35,7 @@ interface WatchOptions {
 export function watchStream(options: WatchOptions): StreamWatch {
   const { nc, topology, log } = options;
   let isGood = false;
+  let takesBatches = false;
   let isRunning = false;
   let isAsked = false;
   let isConnected = true;
@@ -54,9 +57,10 @@ export function watchStream(options: WatchOptions): StreamWatch {
 
   async function checkNow(atDisconnects: number): Promise<void> {
     try {
-      await checkStream(options, checkedAt !== atDisconnects, () => {
+      const found = await checkStream(options, checkedAt !== atDisconnects, () => {
         isGood = false;
       });
+      takesBatches = found.takesBatches;
       isGood = atDisconnects === disconnects;
       checkedAt = atDisconnects;
       lastError = "";
@@ -91,6 +95,7 @@ export function watchStream(options: WatchOptions): StreamWatch {
   void check();
   return {
     isUsable: () => isConnected && isGood,
+    takesBatches: () => takesBatches,
     check: (reason) => {
       if (reason === "stream is missing") isGood = false;
       void check();
@@ -99,14 +104,14 @@ export function watchStream(options: WatchOptions): StreamWatch {
 }
 
 /** `onLoss` is called before anything is listed again, so that nothing younger goes out meanwhile. */
-async function checkStream(options: WatchOptions, isTailUnknown: boolean, onLoss: () => void): Promise<void> {
+async function checkStream(options: WatchOptions, isTailUnknown: boolean, onLoss: () => void): Promise<{ takesBatches: boolean }> {
   const { nc, topology, db, log } = options;
   const stream = streamName(topology.context);
-  const { created, lastTime } = await ensureStream(nc, topology, log);
+  const { created, lastTime, takesBatches } = await ensureStream(nc, topology, log);
   const { rows } = await db.query<{ created: Date }>("select created from broker_epoch where stream = $1", [stream]);
   const known = rows[0]?.created.getTime();
   const isSame = known === created.getTime();
-  if (isSame && !isTailUnknown) return;
+  if (isSame && !isTailUnknown) return { takesBatches };
   onLoss();
   // A stream that nobody knows yet holds nothing of ours: what was published before belongs to one that is gone.
   const oldest = Date.now() - streamMaxAgeMs;
@@ -118,4 +123,5 @@ async function checkStream(options: WatchOptions, isTailUnknown: boolean, onLoss
     [stream, created],
   );
   if (known !== undefined && !isSame) log.warn({ stream, facts }, "stream was rebuilt; facts are published again");
+  return { takesBatches };
 }

@@ -46,7 +46,6 @@ export function createWorkerRecords({ pool, lease, leaseMs, onChange, onFacts }:
       );
       return rows.length;
     });
-    onChange();
     if (count > 0) onFacts();
     return count;
   }
@@ -57,12 +56,14 @@ export function createWorkerRecords({ pool, lease, leaseMs, onChange, onFacts }:
         const { row, isNew } = await addWorker(db, registration, lease.id, leaseMs);
         return { rows: isNew ? [row] : [], event: "connected" };
       });
+      onChange();
     },
     async remove({ id }) {
       await change(async (db) => {
         const row = await removeWorker(db, lease.id, id);
         return { rows: row === null ? [] : [row], event: "disconnected" };
       });
+      onChange();
     },
     async suspend({ id }, why) {
       await suspendWorker(pool, lease.id, id, why);
