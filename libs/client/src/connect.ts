@@ -11,12 +11,21 @@ import { SagaServiceClient } from "@capstan/proto/capstan/orchestrator/v1/saga_s
 import { ProviderServiceClient } from "@capstan/proto/capstan/provider/v1/provider_service.ts";
 import type { Handlers } from "./handlers.ts";
 import { type JobsClient, openJobs } from "./jobs.ts";
+import { startWorker, type Worker, type WorkerOptions } from "./worker.ts";
+
+export interface Addresses {
+  readonly jobs?: string;
+  readonly providers?: string;
+  /** One, or that of each runner: a worker takes one of them, and another when that fails. */
+  readonly executions?: string | readonly string[];
+  readonly sagas?: string;
+}
 
 export interface ConnectOptions {
   /** `host:port` of a platform that answers for all services. */
   readonly address: string;
   /** `host:port` of services that run alone, each in place of `address`. */
-  readonly addresses?: Partial<Readonly<Record<"jobs" | "providers" | "executions" | "sagas", string>>>;
+  readonly addresses?: Addresses;
   /** Deadline of a unary call that names none, and of a submit. Default 10,000 ms. */
   readonly deadlineMs?: number;
 }
@@ -28,7 +37,12 @@ export interface Capstan<H extends Handlers = Handlers> {
   readonly sagas: PromiseClient<SagaServiceClient>;
   /** The workers that are connected, to look at. */
   readonly workers: Pick<PromiseClient<WorkerServiceClient>, "listWorkers">;
-  /** Ends the connection; calls under way fail with CANCELLED. */
+  /**
+   * Runs handlers for a pool. Resolves once the platform has accepted the worker, which may take for ever where nobody answers, and
+   * rejects with what it was refused for. From then on it connects again by itself.
+   */
+  worker(options: WorkerOptions<H>): Promise<Worker>;
+  /** Ends the connection; workers should have been stopped before. Calls under way fail with CANCELLED. */
   close(): void;
 }
 
@@ -43,15 +57,17 @@ export function connect<H extends Handlers = Handlers>(options: ConnectOptions):
   const closing = new AbortController();
   const jobs = connectTo(JobServiceClient, addresses.jobs ?? address, { deadlineMs });
   const providers = connectTo(ProviderServiceClient, addresses.providers ?? address, { deadlineMs });
-  const executions = connectTo(ExecutionServiceClient, addresses.executions ?? address, { deadlineMs });
+  const runners = [addresses.executions ?? address].flat();
+  const executions = connectTo(ExecutionServiceClient, runners[0] ?? address, { deadlineMs });
   const sagas = connectTo(SagaServiceClient, addresses.sagas ?? address, { deadlineMs });
-  const workers = connectTo(WorkerServiceClient, addresses.executions ?? address, { deadlineMs });
+  const workers = connectTo(WorkerServiceClient, runners[0] ?? address, { deadlineMs });
   return {
     jobs: openJobs<H>(jobs, { deadlineMs, closed: closing.signal }),
     providers,
     executions,
     sagas,
     workers,
+    worker: (workerOptions) => startWorker(workerOptions, { addresses: runners, closed: closing.signal }),
     close() {
       closing.abort();
       for (const client of [jobs, providers, executions, sagas, workers]) client.close();
