@@ -124,17 +124,28 @@ async function openSubject(bench: Bench): Promise<Subject & { close(): Promise<v
   };
 }
 
-async function measureIdle({ servers, platform, sources, figures, options }: Bench): Promise<void> {
-  const roots = Object.values(sources.processes).flat();
-  await sleep(3_000);
-  const [cpuBefore, callsBefore, start] = [cpuMs(roots), await statements(servers.admin, database), performance.now()];
-  await sleep(options.idleSeconds * 1_000);
-  const seconds = (performance.now() - start) / 1_000;
-  figures.note("idle CPU, all processes", "ms/s", (cpuMs(roots) - cpuBefore) / seconds);
-  figures.note("idle SQL statements", "1/s", ((await statements(servers.admin, database)) - callsBefore) / seconds);
+async function measureIdle(bench: Bench): Promise<void> {
+  const { servers, platform, figures, options } = bench;
+  await noteIdle(bench, "idle");
   const children = treeOf([platform.pid]).filter(({ pid }) => pid !== platform.pid);
   figures.note("memory of standalone", "MiB", residentMib(platform.pid));
   figures.note("memory of its spawners", "MiB", proportionalMib(children.map(({ pid }) => pid)));
   figures.note("memory of Postgres", "MiB", proportionalMib(treeOf([servers.postgres.pid]).map(({ pid }) => pid)));
   figures.note("memory of NATS", "MiB", residentMib(servers.nats.pid));
+  const load = await startLoad("capstan", platform.grpcAddress);
+  await load.work(options.slots);
+  await noteIdle(bench, "idle, with a worker connected");
+  await load.stop();
+}
+
+/** What the platform with its servers does while nothing is asked of it. */
+async function noteIdle({ servers, sources, figures, options }: Bench, name: string): Promise<void> {
+  const roots = Object.values(sources.processes).flat();
+  await sleep(3_000);
+  const [cpuBefore, callsBefore, start] = [cpuMs(roots), await statements(servers.admin, database), performance.now()];
+  await sleep(options.idleSeconds * 1_000);
+  const seconds = (performance.now() - start) / 1_000;
+  figures.note(`${name}: CPU, platform, Postgres and NATS`, "ms/s", (cpuMs(roots) - cpuBefore) / seconds);
+  const calls = (await statements(servers.admin, database)) - callsBefore;
+  figures.note(`${name}: SQL statements`, "1/s", calls / seconds);
 }
