@@ -295,4 +295,5 @@ const aWorkload = {
   cpuMillis: 0,
   memoryMib: 0,
   network: "NONE" as const,
+  handler: null,
 };

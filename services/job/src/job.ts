@@ -152,6 +152,8 @@ export interface Report {
   readonly exitCode: number | null;
   readonly result: unknown;
   readonly time: Date | null;
+  /** When it began, told with its end; null when it never did, or when that is told by itself. */
+  readonly startTime: Date | null;
 }
 
 /** Applied with what changed (`null` noun: only a waiting reason, which is no fact), or why nothing changed. */
@@ -181,7 +183,11 @@ function wait(job: Job, step: Step, { reason, message }: Report): ReportAnswer {
 
 function outcomeOf(job: Job, step: Step, said: Report, now: Date, random: number): StepMove {
   const { executionId, providerName, reason, message, exitCode, result } = said;
-  const placed = { executionId: executionId ?? step.executionId, providerName: providerName || step.providerName };
+  const placed = {
+    executionId: executionId ?? step.executionId,
+    providerName: providerName || step.providerName,
+    startTime: step.startTime ?? said.startTime,
+  };
   switch (said.outcome) {
     case "STARTED":
       return ["started", moveStep(step, "started", { ...placed, startTime: said.time ?? now })];

@@ -84,6 +84,7 @@ function said(outcome: Report["outcome"], fields: Partial<Report> = {}): Report 
     exitCode: null,
     result: undefined,
     time: null,
+    startTime: null,
     ...fields,
   };
 }

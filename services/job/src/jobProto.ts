@@ -92,6 +92,7 @@ export function reportFromMessage(message: ExecutionReport): Report | null {
     exitCode: message.exitCode ?? null,
     result: message.result,
     time: message.time ?? null,
+    startTime: message.startTime ?? null,
   };
 }
 

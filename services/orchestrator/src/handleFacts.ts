@@ -1,20 +1,26 @@
 /** Facts of the job and execution contexts, as what happened to sagas. Every fact may come again. */
 import type { ReceivedFact } from "@capstan/messaging";
 import { driveSagas, type SagaDeps, type Step } from "./driveSagas.ts";
+import type { Placing } from "./placeSagas.ts";
 import type { Happened } from "./runJob.ts";
 import { cancellationOf, type ExecutionNews, executionNewsOf, newSagasOf } from "./sagaProto.ts";
 import { insertSagas, loadLiveSagasOfJobs, loadSagas } from "./sagaStore.ts";
 
 /** Begins a saga for each step that became READY, then ends those of jobs that are being cancelled. */
 export async function handleJobFacts(
-  deps: SagaDeps & { readonly onWaiting: (keys: readonly string[]) => void },
+  deps: SagaDeps & { readonly placing: Pick<Placing, "isOpen" | "place" | "waiting"> },
   facts: readonly ReceivedFact[],
 ): Promise<void> {
   const sagas = facts.flatMap(newSagasOf);
-  if (sagas.length > 0) await insertSagas(deps.pool, sagas);
+  const { placing } = deps;
+  const fresh =
+    sagas.length === 0 ? [] : await insertSagas(deps.pool, sagas, ({ placementKey }) => placing.isOpen(placementKey));
   await cancelSagas(deps, facts);
-  // Only now, because what is cancelled in the same breath need not be placed first.
-  if (sagas.length > 0) deps.onWaiting(sagas.map(({ placementKey }) => placementKey));
+  // Only now: what is cancelled in the same breath has moved on, and is not placed.
+  placing.place(fresh);
+  placing.waiting(
+    sagas.filter(({ placementKey }) => !placing.isOpen(placementKey)).map(({ placementKey }) => placementKey),
+  );
 }
 
 async function cancelSagas(deps: SagaDeps, facts: readonly ReceivedFact[]): Promise<void> {

@@ -46,19 +46,23 @@ export async function start(app: App, config: Config): Promise<void> {
   const relay = startRelay({ pool, context: schema, publish, log, app });
   const base = { pool, contexts, onFacts: () => relay.wake() };
   const placing = startPlacing(app, { ...base, onPlaced: startSagaTelemetry(pool) });
-  const deps = { ...base, onFreed: placing.freed, onWaiting: placing.waiting };
+  const deps = { ...base, onFreed: placing.freed, onWaiting: placing.waiting, placing };
   startWaking(app, deps);
 
   const handlers = {
     job: (facts: readonly ReceivedFact[]) => handleJobFacts(deps, facts),
     execution: (facts: readonly ReceivedFact[]) => handleExecutionFacts(deps, facts),
   };
+  // What makes a step READY, and what ends it before its time; that a job runs or has ended is no news here.
+  const filterSubjects = ["job.submitted", "job.cancelling", "step.*"].map((fact) => `capstan.v1.*.job.${fact}.*`);
   for (const [context, handle] of Object.entries(handlers)) {
     const consumer = consumeFacts({
       nc: nats,
       db: pool,
       contexts: [context],
       durable: `orchestrator-${context}`,
+      filterSubjects,
+      maxBatch: 500,
       handle,
       log,
     });

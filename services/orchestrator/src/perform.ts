@@ -233,6 +233,7 @@ function reportOf({ saga, command }: Asked): ExecutionReport {
     exitCode: isEnd ? (outcome.exitCode ?? undefined) : undefined,
     result: isEnd ? outcome.result : undefined,
     time,
+    startTime: isEnd && outcome.startTime !== null ? new Date(outcome.startTime) : undefined,
     providerName: saga.placed?.providerName ?? "",
     causationId: saga.id,
   };

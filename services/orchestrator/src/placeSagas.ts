@@ -17,7 +17,7 @@ interface PlaceDeps extends Omit<SagaDeps, "onFreed"> {
   readonly onPlaced: (sagas: readonly Saga[]) => void;
 }
 
-const passLimit = 256;
+const passLimit = 500;
 const intervalMs = 5_000;
 /** Sagas that other replicas have left are looked for in every pass that nobody woke. */
 const lookMs = 0.8 * intervalMs;
@@ -29,7 +29,14 @@ const probeMs = 1_000;
 const probeKeys = 32;
 const probeLimit = 16;
 
+/** Sagas handed in and not yet tried at most; more wait in the database. */
+const maxFresh = 2_000;
+
 export interface Placing extends Loop {
+  /** Nothing with this key is known to wait, so that a new saga may be placed at once. */
+  isOpen(key: string): boolean;
+  /** New sagas, claimed by this replica. */
+  place(sagas: readonly Saga[]): void;
   /** Sagas with these keys wait from now on. */
   waiting(keys: readonly string[]): void;
   /** These have ended: as many others may be tried. */
@@ -40,6 +47,7 @@ export function startPlacing(app: App, deps: PlaceDeps): Placing {
   /** Each blocked key with how many of its sagas may be tried. */
   const blocked = new Map<string, number>();
   let probe: NodeJS.Timeout | null = null;
+  const fresh: Saga[] = [];
   let ended = 0;
   // Told of so often that something waits whose key is not blocked, and looked at after so many of these.
   let told = 1;
@@ -50,6 +58,7 @@ export function startPlacing(app: App, deps: PlaceDeps): Placing {
     name: "place-sagas",
     intervalMs,
     once: async () => {
+      const isMoreFresh = await placeFresh();
       const places = ended;
       ended = 0;
       await placeMostUrgent(deps, blocked, places);
@@ -60,9 +69,17 @@ export function startPlacing(app: App, deps: PlaceDeps): Placing {
       }
       const hasRoom = await placeBlockedKeys(deps, blocked);
       if (blocked.size > 0) probe ??= setTimeout(probeNow, probeMs);
-      return told > looked || hasRoom;
+      return isMoreFresh || told > looked || hasRoom;
     },
   });
+
+  /** Places what was handed in, the most urgent first; true when there is more. */
+  async function placeFresh(): Promise<boolean> {
+    const due = fresh.sort((a, b) => b.priority - a.priority).splice(0, passLimit);
+    for (const key of await placeSagas(deps, due)) blocked.set(key, 0);
+    return fresh.length > 0;
+  }
+
   function probeNow(): void {
     probe = null;
     for (const key of [...blocked.keys()].slice(0, probeKeys)) {
@@ -76,6 +93,12 @@ export function startPlacing(app: App, deps: PlaceDeps): Placing {
   app.onStop(() => clearTimeout(probe ?? undefined));
   return {
     ...loop,
+    isOpen: (key) => told === looked && !blocked.has(key) && fresh.length < maxFresh,
+    place(sagas) {
+      if (sagas.length === 0) return;
+      fresh.push(...sagas);
+      loop.wake();
+    },
     waiting(keys) {
       if (keys.every((key) => blocked.has(key))) return;
       told += 1;

@@ -265,10 +265,10 @@ function startedAt(time: string | null): Started {
   return { type: "STARTED", reason: "UNSPECIFIED", message: "", time };
 }
 
-/** Its start may not have been told: its fact comes after that of the end when the broker was away in between. */
+/** The report of an end says when it began too: a short one tells no start, and the fact of a start may come after that of the end. */
 function end(saga: Saga, outcome: Outcome): Advance {
-  const { saga: after, commands } = settle(saga, saga.outcome ?? outcome);
-  return saga.stage === "STARTED" ? only(after, ...commands) : only(after, ...reportsOfStart(outcome), ...commands);
+  const told = saga.outcome ?? outcome;
+  return settle(saga, { ...told, startTime: told.startTime ?? outcome.startTime });
 }
 
 /** The end is known: the job is told, the capacity given back. */
@@ -330,16 +330,12 @@ function commandsDue(saga: Saga): readonly Command[] {
     case "STARTED":
       return [{ type: "start" }, { type: "confirm" }];
     case "SETTLING":
-      return saga.outcome === null ? [] : [...reportsOfStart(saga.outcome), ...settle(saga, saga.outcome).commands];
+      return saga.outcome === null ? [] : settle(saga, saga.outcome).commands;
     case "COMPENSATING":
       return [{ type: "stop", reason: stopReason(saga), message: saga.message }];
     default:
       return [];
   }
-}
-
-function reportsOfStart({ startTime }: Outcome): readonly Command[] {
-  return startTime === null ? [] : [{ type: "report", outcome: startedAt(startTime) }];
 }
 
 function stopReason({ outcome, reason }: Saga): string {

@@ -41,7 +41,7 @@ async function wait(count: number, placementKey = "any process"): Promise<void> 
       placementKey,
     };
   });
-  await insertSagas(pool, sagas);
+  await insertSagas(pool, sagas, () => false);
 }
 
 beforeEach(() => pool.query("truncate saga"));

@@ -18,19 +18,29 @@ export interface NewSaga {
   readonly placementKey: string;
 }
 
-/** Writes sagas; those that are there already stay as they are. */
-export async function insertSagas(db: Db, sagas: readonly NewSaga[]): Promise<void> {
-  await db.query({
+/**
+ * Writes sagas, and claims those that `isClaimed` says, as claiming WAITING ones does. Gives back those that were claimed; those that
+ * are there already stay as they are.
+ */
+export async function insertSagas(
+  db: Db,
+  sagas: readonly NewSaga[],
+  isClaimed: (saga: NewSaga) => boolean,
+): Promise<readonly Saga[]> {
+  const claimed = new Map(sagas.filter(isClaimed).map((saga) => [saga.id, saga]));
+  const { rows } = await db.query<{ id: string }>({
     name: "insert_sagas",
     text: `insert into orchestrator.saga
              (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key, stage, reason,
               wakeup_time)
            select id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key,
-                  'WAITING', 'QUEUED', clock_timestamp()
+                  'WAITING', 'QUEUED', clock_timestamp() + claim_seconds * interval '1 second'
              from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::int[], $8::json[],
-                         $9::text[], $10::timestamptz[], $11::text[])
-               as saga (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key)
-           on conflict do nothing`,
+                         $9::text[], $10::timestamptz[], $11::text[], $12::int[])
+               as saga (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key,
+                        claim_seconds)
+           on conflict do nothing
+           returning id`,
     values: [
       sagas.map(({ id }) => id),
       sagas.map(({ tenant }) => tenant),
@@ -43,8 +53,24 @@ export async function insertSagas(db: Db, sagas: readonly NewSaga[]): Promise<vo
       sagas.map(({ traceparent }) => traceparent),
       sagas.map(({ readyTime }) => readyTime),
       sagas.map(({ placementKey }) => placementKey),
+      sagas.map(({ id }) => (claimed.has(id) ? claimSeconds : 0)),
     ],
   });
+  return rows.flatMap(({ id }) => claimed.get(id) ?? []).map(begun);
+}
+
+/** A saga as it was just written. */
+function begun(saga: NewSaga): Saga {
+  const nothing = {
+    message: "",
+    placed: null,
+    outcome: null,
+    failures: 0,
+    parkedStage: null,
+    sequence: 0,
+    wakeInMs: 0,
+  };
+  return { ...saga, ...nothing, stage: "WAITING", reason: "QUEUED", version: 1 };
 }
 
 export interface SagaRow {

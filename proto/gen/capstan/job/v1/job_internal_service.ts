@@ -275,6 +275,8 @@ export interface ExecutionReport {
   providerName: string;
   /** The fact or command that led here. */
   causationId: string;
+  /** When it began to run on the provider; only with an end, and absent if it never ran or nobody saw it. */
+  startTime: Date | undefined;
 }
 
 function createBaseReportExecutionsRequest(): ReportExecutionsRequest {
@@ -447,6 +449,7 @@ function createBaseExecutionReport(): ExecutionReport {
     time: undefined,
     providerName: "",
     causationId: "",
+    startTime: undefined,
   };
 }
 
@@ -487,6 +490,9 @@ export const ExecutionReport: MessageFns<ExecutionReport> = {
     }
     if (message.causationId !== "") {
       writer.uint32(98).string(message.causationId);
+    }
+    if (message.startTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -600,6 +606,14 @@ export const ExecutionReport: MessageFns<ExecutionReport> = {
             message.causationId = reader.string(true);
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -648,6 +662,11 @@ export const ExecutionReport: MessageFns<ExecutionReport> = {
         : isSet(object.causation_id)
         ? globalThis.String(object.causation_id)
         : "",
+      startTime: isSet(object.startTime)
+        ? fromJsonTimestamp(object.startTime)
+        : isSet(object.start_time)
+        ? fromJsonTimestamp(object.start_time)
+        : undefined,
     };
   },
 
@@ -689,6 +708,9 @@ export const ExecutionReport: MessageFns<ExecutionReport> = {
     if (message.causationId !== "") {
       obj.causationId = message.causationId;
     }
+    if (message.startTime !== undefined) {
+      obj.startTime = message.startTime.toISOString();
+    }
     return obj;
   },
 
@@ -709,6 +731,7 @@ export const ExecutionReport: MessageFns<ExecutionReport> = {
     message.time = object.time ?? undefined;
     message.providerName = object.providerName ?? "";
     message.causationId = object.causationId ?? "";
+    message.startTime = object.startTime ?? undefined;
     return message;
   },
 };
