@@ -11,6 +11,8 @@ import { eventually } from "./eventually.ts";
 
 export interface Standalone {
   readonly capstan: Capstan;
+  /** Where its services listen, as `host:port`. */
+  readonly address: string;
   /** What /metrics answers. */
   scrape(): Promise<string>;
   stop(): Promise<void>;
@@ -38,6 +40,7 @@ export async function startStandalone(env: NodeJS.ProcessEnv = {}): Promise<Stan
   const capstan = connect({ address: `127.0.0.1:${grpc}` });
   const standalone: Standalone = {
     capstan,
+    address: `127.0.0.1:${grpc}`,
     scrape: async () => (await fetch(`http://127.0.0.1:${health}/metrics`)).text(),
     async stop() {
       capstan.close();
