@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "@capstan/client";
 import { connect as connectNats, type NatsConnection } from "@nats-io/transport-node";
 import { Client } from "pg";
-import { type Sources, statements } from "./counters.ts";
+import { type Sources, statements, untilQuiet } from "./counters.ts";
 import { countFacts } from "./countFacts.ts";
 import { createEnds } from "./ends.ts";
 import { createFigures, type Figures } from "./figures.ts";
@@ -109,11 +109,14 @@ async function openSubject(bench: Bench): Promise<Subject & { close(): Promise<v
       succeeded = now;
     },
     async areWaiting(jobs) {
+      const giveUp = performance.now() + 600_000;
       for (let waiting = -1; waiting !== jobs; await sleep(100)) {
         const { rows } = await client.query<{ jobs: number }>(
-          "select count(*)::int as jobs from orchestrator.saga where stage = 'WAITING'",
+          "select count(*)::int as jobs from orchestrator.saga where stage = 'WAITING' and job_name = 'bench-handler'",
         );
         waiting = rows[0]?.jobs ?? 0;
+        if (performance.now() > giveUp)
+          throw new Error(`${waiting} of ${jobs} jobs wait in the orchestrator after 600 s`);
       }
     },
     async close() {
@@ -141,7 +144,7 @@ async function measureIdle(bench: Bench): Promise<void> {
 /** What the platform with its servers does while nothing is asked of it. */
 async function noteIdle({ servers, sources, figures, options }: Bench, name: string): Promise<void> {
   const roots = Object.values(sources.processes).flat();
-  await sleep(3_000);
+  await untilQuiet(sources);
   const [cpuBefore, callsBefore, start] = [cpuMs(roots), await statements(servers.admin, database), performance.now()];
   await sleep(options.idleSeconds * 1_000);
   const seconds = (performance.now() - start) / 1_000;

@@ -97,7 +97,7 @@ export async function measureBacklog(
   const { first, last } = ends.rates(share);
   const shareSize = share.toLocaleString("en");
   // A backlog too small to be told apart in time has no rates.
-  if (Number.isFinite(last / first))
+  if (Number.isFinite(first) && Number.isFinite(last))
     figures.note(`backlog: rate of the last ${shareSize} against the first`, "%", (100 * last) / first);
   await subject.check(backlog);
   await load.rest();
