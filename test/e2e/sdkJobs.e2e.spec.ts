@@ -42,7 +42,7 @@ test("waiting for a result ends with its signal or its deadline, and the job goe
 
 test("the facts of a job come once each and in order, over a restart of the service", async () => {
   const { capstan, services } = platform();
-  const job = await capstan.jobs.submit({ name: "followed", script: "sleep 1" });
+  const job = await capstan.jobs.submit({ name: "followed", script: "sleep 2" });
   const seen: { readonly type: string; readonly sequence: number }[] = [];
   for await (const { type, sequence, state } of job.events()) {
     seen.push({ type, sequence });
