@@ -17,9 +17,11 @@ import {
   WorkerServiceClient,
 } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import { backoffMs, pause } from "./backoff.ts";
+import { type Drain, openDrain } from "./drain.ts";
 import { type Executions, msOf, runExecutions } from "./executions.ts";
 import { cancelled } from "./failures.ts";
 import type { Handlers } from "./handlers.ts";
+import { watchLease } from "./leaseWatch.ts";
 import { sdkVersion } from "./version.ts";
 import { type Link, openLink } from "./workerLink.ts";
 import { type Outbox, openOutbox } from "./workerOutbox.ts";
@@ -69,8 +71,6 @@ export interface WorkerDeps {
 const finalCodes: readonly string[] = ["INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNIMPLEMENTED"];
 /** What `Register.held` may name. */
 const maxHeld = 10_000;
-/** For handlers that were told to stop because their worker stops. */
-const abortedGraceMs = 5_000;
 const goodbyeMs = 1_000;
 
 /** Resolves once a runner has accepted it. Rejects with a refusal that is final; where nobody answers it tries for ever. */
@@ -116,19 +116,14 @@ function openWorker<H extends Handlers>(
   const ending = new AbortController();
   const outbox: Outbox = openOutbox(takeCredit);
   const executions: Executions = runExecutions(handlers, outbox, afterEnd);
+  const lease = watchLease(cutOff);
   let turn = Math.floor(Math.random() * clients.length);
   let state: WorkerState = "connecting";
-  let isDraining = false;
   let wasAccepted = false;
   let link: Link | null = null;
   /** Credit that was given on this connection and is not used up. */
   let credit = 0;
-  let leaseMs = Number.POSITIVE_INFINITY;
-  let heardMs = performance.now();
-  let leaseTimer: NodeJS.Timeout | undefined;
-  let drained = () => {};
-  /** Handlers that do not end are not waited for any more. */
-  let isAbandoned = false;
+  let draining: Drain | null = null;
 
   function setState(next: WorkerState, cause: DomainError | null = null): void {
     if (state === next || state === "stopped") return;
@@ -138,7 +133,7 @@ function openWorker<H extends Handlers>(
 
   /** As much as there are free slots, and no more than it could name when it comes back. */
   function takeCredit(): number {
-    if (isDraining) return 0;
+    if (draining !== null) return 0;
     const held = executions.running.size + outbox.unacknowledged.size;
     const more = Math.min(slots - executions.active, maxHeld - held) - credit;
     if (more <= 0) return 0;
@@ -148,12 +143,7 @@ function openWorker<H extends Handlers>(
 
   function afterEnd(): void {
     outbox.wake();
-    checkDrained();
-  }
-
-  function checkDrained(): void {
-    const hasReturned = executions.active === 0 || isAbandoned;
-    if (isDraining && hasReturned && outbox.unacknowledged.size === 0) drained();
+    draining?.check();
   }
 
   function register(): Register {
@@ -168,17 +158,16 @@ function openWorker<H extends Handlers>(
   }
 
   function onRegistered(opened: Link, registered: Registered): void {
-    leaseMs = msOf(registered.lease) || leaseMs;
+    lease.begin(msOf(registered.lease) || Number.POSITIVE_INFINITY);
     if (registered.maxPayloadBytes > 0) executions.maxPayloadBytes = registered.maxPayloadBytes;
-    watchLease();
     wasAccepted = true;
-    if (isDraining) opened.drain();
+    if (draining !== null) opened.drain();
     else setState("connected");
     beginning.onAccepted();
   }
 
   function onWord(message: ConnectResponse): void {
-    heardMs = performance.now();
+    lease.heard();
     for (const held of message.held) {
       executions.refence(held);
       outbox.refence(held);
@@ -192,14 +181,7 @@ function openWorker<H extends Handlers>(
     if (message.acknowledged.length > 0 || message.cancelled.length > 0) afterEnd();
   }
 
-  /** One timer, set again when it goes off: a word from the runner only moves the time it is compared with. */
-  function watchLease(): void {
-    clearTimeout(leaseTimer);
-    const leftMs = heardMs + (leaseMs * 2) / 3 - performance.now();
-    if (leftMs > 0) {
-      leaseTimer = setTimeout(watchLease, Math.min(leftMs, 2 ** 31 - 1));
-      return;
-    }
+  function cutOff(): void {
     const message = "the worker has heard nothing from the platform for two thirds of its lease";
     executions.stopAll("CUT_OFF", message);
     executions.loseAll(message);
@@ -213,7 +195,6 @@ function openWorker<H extends Handlers>(
     const opened: Link = openLink(client, register(), takeCredit(), {
       onRegistered(registered) {
         isOpen = true;
-        heardMs = performance.now();
         onRegistered(opened, registered);
       },
       onWord(message) {
@@ -233,16 +214,16 @@ function openWorker<H extends Handlers>(
   async function keepConnected(): Promise<void> {
     for (let failures = 0; !ending.signal.aborted; ) {
       const client = clients[turn % clients.length] as PromiseClient<WorkerServiceClient>;
-      const heardBeforeMs = heardMs;
+      const heardBeforeMs = lease.heardMs;
       const failure = await connectOnce(client);
       if (ending.signal.aborted) break;
       if (!wasAccepted && failure !== null && finalCodes.includes(failure.code)) {
         beginning.onRefused(failure);
         return end();
       }
-      if (!isDraining) setState("connecting", failure);
+      if (draining === null) setState("connecting", failure);
       turn += 1;
-      failures = heardMs > heardBeforeMs ? 1 : failures + 1;
+      failures = lease.heardMs > heardBeforeMs ? 1 : failures + 1;
       await pause(backoffMs(failures), ending.signal).catch(() => {});
     }
   }
@@ -250,42 +231,23 @@ function openWorker<H extends Handlers>(
   function end(): void {
     if (ending.signal.aborted) return;
     ending.abort();
-    clearTimeout(leaseTimer);
+    lease.end();
     closed.removeEventListener("abort", end);
     executions.stopAll("WORKER_STOPPED", "the worker has ended");
     link?.cut();
     setState("stopped");
     for (const client of clients) client.close();
-    drained();
+    draining?.giveUp();
   }
 
   async function drain({ graceMs }: StopOptions): Promise<void> {
     if (ending.signal.aborted) return;
-    isDraining = true;
+    draining = openDrain(executions, outbox, graceMs);
     setState("draining");
     link?.drain();
-    const timers = graceMs === undefined ? [] : hurry(graceMs);
-    await new Promise<void>((resolve) => {
-      drained = resolve;
-      checkDrained();
-    });
-    for (const timer of timers) clearTimeout(timer);
+    await draining.done;
     await sayGoodbye();
     end();
-  }
-
-  /** After the grace handlers are told to stop, then given up, and at last not even the platform is waited for. */
-  function hurry(graceMs: number): NodeJS.Timeout[] {
-    const giveUp = () => {
-      isAbandoned = true;
-      executions.loseAll("the worker has stopped before it ended");
-      checkDrained();
-    };
-    return [
-      setTimeout(() => executions.stopAll("WORKER_STOPPED", "the worker is stopping"), graceMs),
-      setTimeout(giveUp, graceMs + abortedGraceMs),
-      setTimeout(() => drained(), graceMs + abortedGraceMs + goodbyeMs),
-    ];
   }
 
   async function sayGoodbye(): Promise<void> {
