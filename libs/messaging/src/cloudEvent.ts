@@ -52,19 +52,40 @@ export interface Delivery {
   readonly deliveries: number;
 }
 
+interface Message {
+  readonly headers?: MsgHdrs | undefined;
+  readonly data: Uint8Array;
+}
+
 /** Reads a fact from a message; throws on whatever is no fact of ours, which repeating will not change. */
-export function decodeFact(
-  message: { readonly headers?: MsgHdrs | undefined; readonly data: Uint8Array },
-  delivery: Delivery,
-): ReceivedFact {
-  return decodeParts(readHeaders(message.headers), Buffer.from(message.data), delivery);
+export function decodeFact(message: Message, delivery: Delivery): ReceivedFact {
+  const { buffer, byteOffset, byteLength } = message.data;
+  return decodeParts(readHeaders(message), Buffer.from(buffer, byteOffset, byteLength), delivery);
 }
 
 /** As plain pairs; of a header that was given twice the first counts. */
-export function readHeaders(list: MsgHdrs | undefined): Map<string, string> {
+export function readHeaders(message: Message): Map<string, string> {
+  const raw = rawHeaders(message);
   const pairs = new Map<string, string>();
-  for (const [name, values] of list ?? []) pairs.set(name, values[0] ?? "");
+  if (raw === null) {
+    for (const [name, values] of message.headers ?? []) pairs.set(name, values[0] ?? "");
+    return pairs;
+  }
+  for (const line of raw.split("\r\n")) {
+    const at = line.indexOf(":");
+    if (at > 0 && !pairs.has(line.slice(0, at))) pairs.set(line.slice(0, at), line.slice(at + 1).trim());
+  }
   return pairs;
+}
+
+/**
+ * The headers as they came: the bytes right before the data, in the same buffer. The client's own reader costs ten times as much as
+ * the rest of receiving a fact. Null where the bytes are not there, or are not headers.
+ */
+function rawHeaders({ data }: Message): string | null {
+  const before = Buffer.from(data.buffer, 0, data.byteOffset);
+  const start = before.lastIndexOf("NATS/1.0\r\n");
+  return start < 0 || before.lastIndexOf("\r\n\r\n") !== before.length - 4 ? null : before.toString("latin1", start);
 }
 
 export function decodeParts(pairs: ReadonlyMap<string, string>, data: Buffer, delivery: Delivery): ReceivedFact {

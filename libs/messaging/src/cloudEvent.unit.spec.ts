@@ -81,5 +81,18 @@ test.each([
 });
 
 test("a message without headers is read as one with none", () => {
-  expect(readHeaders(undefined).size).toBe(0);
+  expect(readHeaders({ data: Buffer.from("{}") }).size).toBe(0);
+});
+
+test("headers are read from the bytes before the data, those of this message and not of one before", () => {
+  const other = "HMSG a 1 20 22\r\nNATS/1.0\r\nce-id: other\r\n\r\n{}\r\n";
+  const mine = "HMSG a 1 20 22\r\nNATS/1.0\r\nce-id: mine\r\nce-time: 10:11\r\nce-id: again\r\n\r\n";
+  const bytes = Buffer.from(`${other}${mine}{"a":1}`);
+  const data = bytes.subarray(bytes.length - 7);
+  expect([...readHeaders({ data })]).toEqual([
+    ["ce-id", "mine"],
+    ["ce-time", "10:11"],
+  ]);
+  const without = Buffer.from(`${other}MSG a 1 7\r\n{"a":1}`);
+  expect(readHeaders({ data: without.subarray(without.length - 7) }).size).toBe(0);
 });

@@ -133,7 +133,7 @@ function hold(
     fact: deliveries > maxDeliveries ? new Error(`delivered ${deliveries} times`) : decode(message),
     ack,
     setAside: async (reason) => {
-      const headers = readHeaders(message.headers);
+      const headers = readHeaders(message);
       const { subject, data } = message;
       await insertDeadLetter(db, { durable, stream, streamSequence, subject, headers, data, deliveries }, reason);
       ack();

@@ -104,7 +104,11 @@ export function watchStream(options: WatchOptions): StreamWatch {
 }
 
 /** `onLoss` is called before anything is listed again, so that nothing younger goes out meanwhile. */
-async function checkStream(options: WatchOptions, isTailUnknown: boolean, onLoss: () => void): Promise<{ takesBatches: boolean }> {
+async function checkStream(
+  options: WatchOptions,
+  isTailUnknown: boolean,
+  onLoss: () => void,
+): Promise<{ takesBatches: boolean }> {
   const { nc, topology, db, log } = options;
   const stream = streamName(topology.context);
   const { created, lastTime, takesBatches } = await ensureStream(nc, topology, log);

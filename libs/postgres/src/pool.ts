@@ -4,6 +4,7 @@
  */
 import { metrics } from "@opentelemetry/api";
 import { Pool, types } from "pg";
+import { ArrayClient } from "./arrayClient.ts";
 import type { Log } from "./log.ts";
 
 export interface PoolOptions {
@@ -31,6 +32,7 @@ export function sessionSettings(schema: string): Readonly<Record<string, string>
  */
 export function openPool({ url, schema, max = 5, log }: PoolOptions): Pool {
   const pool = new Pool({
+    Client: ArrayClient,
     connectionString: url,
     max,
     options: Object.entries(sessionSettings(schema))
