@@ -2,6 +2,7 @@
 import {
   type CallOptions,
   type Client,
+  type ClientDuplexStream,
   type ClientReadableStream,
   type ClientUnaryCall,
   type Metadata,
@@ -28,6 +29,7 @@ export interface TestClient extends Client {
     callback: (error: ServiceError | null, response: Message) => void,
   ): ClientUnaryCall;
   watch(request: Message, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<Message>;
+  talk(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<Message, Message>;
 }
 
 const encode = (message: Message) => Buffer.from(JSON.stringify(message));
