@@ -5,6 +5,7 @@
  */
 import { DomainError } from "@capstan/errors";
 import type { AcceptedJob, SubmitJobResult, SubmitJobsResponse } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { type Context, context, trace } from "@opentelemetry/api";
 import { backoffMs } from "./backoff.ts";
 import { cancelled, isBroken, tooLate } from "./failures.ts";
 import type { Submission } from "./submission.ts";
@@ -17,6 +18,9 @@ const secondCallItems = 100;
 
 interface Waiting extends Submission {
   readonly deadline: number;
+  /** Whose trace the job belongs to: a call has one trace, so that only jobs of the same go together. */
+  readonly context: Context;
+  readonly spanId: string | undefined;
   resolve(job: AcceptedJob): void;
   reject(error: DomainError): void;
   /** Why it was not answered yet. */
@@ -56,8 +60,8 @@ export function openSubmitQueue(send: Send, closed: AbortSignal): SubmitQueue {
 
   function start(): void {
     isScheduled = false;
-    const batch = takeBatch();
-    if (batch.length > 0) void call(batch);
+    const [first, ...rest] = takeBatch();
+    if (first !== undefined) void call([first, ...rest]);
     schedule();
   }
 
@@ -68,6 +72,7 @@ export function openSubmitQueue(send: Send, closed: AbortSignal): SubmitQueue {
     for (const item of waiting) {
       weight += item.weight;
       if (batch.length === maxItems || (weight > maxWeight && batch.length > 0)) break;
+      if (batch[0] !== undefined && batch[0].spanId !== item.spanId) break;
       taken += 1;
       if (!item.isOver) batch.push(item);
     }
@@ -75,12 +80,13 @@ export function openSubmitQueue(send: Send, closed: AbortSignal): SubmitQueue {
     return batch;
   }
 
-  async function call(batch: Waiting[]): Promise<void> {
+  async function call(batch: readonly [Waiting, ...Waiting[]]): Promise<void> {
     callsUnderWay += 1;
     const deadline = batch.reduce((latest, item) => Math.max(latest, item.deadline), 0);
     try {
       const requests = batch.map(({ request }) => request);
-      const { results } = await send({ requests }, { deadlineMs: Math.max(1, deadline - Date.now()) });
+      const deadlineMs = Math.max(1, deadline - Date.now());
+      const { results } = await context.with(batch[0].context, () => send({ requests }, { deadlineMs }));
       failures = 0;
       for (const [index, item] of batch.entries()) answer(item, results[index]);
     } catch (error) {
@@ -90,7 +96,7 @@ export function openSubmitQueue(send: Send, closed: AbortSignal): SubmitQueue {
     schedule();
   }
 
-  function failBatch(batch: Waiting[], error: unknown): void {
+  function failBatch(batch: readonly Waiting[], error: unknown): void {
     if (closed.aborted || !isBroken(error)) {
       const failure = error instanceof DomainError ? error : defect(error);
       for (const item of batch) item.reject(closed.aborted ? cancelled() : failure);
@@ -116,6 +122,8 @@ export function openSubmitQueue(send: Send, closed: AbortSignal): SubmitQueue {
         request,
         weight,
         deadline: Date.now() + deadlineMs,
+        context: context.active(),
+        spanId: trace.getSpanContext(context.active())?.spanId,
         failure: null,
         isOver: false,
         resolve: (job) => {

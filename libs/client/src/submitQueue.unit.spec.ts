@@ -1,5 +1,7 @@
 import { DomainError } from "@capstan/errors";
 import type { SubmitJobRequest, SubmitJobsResponse } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { context, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { eventually } from "../../../test/support/eventually.ts";
 import { submissionOf } from "./submission.ts";
@@ -9,6 +11,7 @@ const never = new AbortController().signal;
 const unavailable = new DomainError({ code: "UNAVAILABLE", reason: "UNAVAILABLE", message: "nobody listens" });
 
 interface Call {
+  readonly spanId: string | undefined;
   readonly requests: readonly SubmitJobRequest[];
   accept(): void;
   fail(error: DomainError): void;
@@ -22,7 +25,8 @@ function openTestQueue(closed = never) {
       const accepted = (request: SubmitJobRequest) => ({
         outcome: { $case: "accepted" as const, value: { jobId: `job of ${request.requestId}`, existed: false } },
       });
-      calls.push({ requests, accept: () => resolve({ results: requests.map(accepted) }), fail: reject });
+      const spanId = trace.getSpanContext(context.active())?.spanId;
+      calls.push({ requests, spanId, accept: () => resolve({ results: requests.map(accepted) }), fail: reject });
     });
   const enqueue = openSubmitQueue(send, closed);
   let count = 0;
@@ -137,4 +141,21 @@ test("nothing is repeated after the connection was closed", async () => {
   call.fail(unavailable);
   await expect(answer).rejects.toMatchObject({ code: "CANCELLED" });
   expect(calls).toHaveLength(1);
+});
+
+test("jobs of different traces go in calls of their own, each in its trace", async () => {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  onTestFinished(() => context.disable());
+  const { calls, submit, nextCall } = openTestQueue();
+  const within = (spanId: string) =>
+    trace.setSpanContext(ROOT_CONTEXT, { traceId: "a".repeat(32), spanId, traceFlags: 1 });
+  const answers = ["1111111111111111", "1111111111111111", "2222222222222222"].map((spanId) =>
+    context.with(within(spanId), () => submit()),
+  );
+  for (const index of [0, 1]) (await nextCall(index)).accept();
+  await Promise.all(answers);
+  expect(calls.map(({ spanId, requests }) => [spanId, requests.length])).toEqual([
+    ["1111111111111111", 2],
+    ["2222222222222222", 1],
+  ]);
 });
