@@ -1,54 +1,49 @@
 /**
- * A client that writes array parameters itself. The driver's own way copies each text three times; here that was a quarter of all
- * that was allocated for a job (measured: 66 of 243 KB).
+ * A client that writes array parameters itself, in the binary format where it knows the type. The driver's own way copies each text
+ * three times and quotes it for a parser at the other end: a quarter of all that was allocated for a job (measured: 66 of 243 KB).
  */
 import { Client } from "pg";
+import { arrayLiteral } from "./arrayLiteral.ts";
+import { binaryArray } from "./binaryArray.ts";
 
 type Query = Client["query"];
 
 export class ArrayClient extends Client {
   override query: Query = ((first: unknown, second: unknown, ...rest: unknown[]) => {
     const run = super.query as (...values: unknown[]) => unknown;
-    if (Array.isArray(second)) return run.call(this, first, second.map(written), ...rest);
+    if (typeof first === "string" && Array.isArray(second)) {
+      return run.call(this, first, written(second, typesIn(first)), ...rest);
+    }
     if (typeof first === "object" && first !== null && "values" in first && Array.isArray(first.values)) {
-      return run.call(this, { ...first, values: first.values.map(written) }, second, ...rest);
+      const { name, text } = first as typeof first & { readonly name?: string; readonly text: string };
+      const types = name === undefined ? typesIn(text) : typesOf(name, text);
+      return run.call(this, { ...first, values: written(first.values, types) }, second, ...rest);
     }
     return run.call(this, first, second, ...rest);
   }) as Query;
 }
 
-function written(value: unknown): unknown {
-  return Array.isArray(value) ? arrayLiteral(value) : value;
+/** By the place of the parameter, from 0: what the statement casts it to the arrays of. */
+type Types = readonly (string | undefined)[];
+
+function written(values: readonly unknown[], types: Types): unknown[] {
+  return values.map((value, at) =>
+    Array.isArray(value) ? (binaryArray(types[at] ?? "", value) ?? arrayLiteral(value)) : value,
+  );
 }
 
-// A word of these needs no quotes, unless it is the word for nothing.
-const plain = /^[A-Za-z0-9_-]+$/;
-const special = /["\\]/;
+const known = new Map<string, { readonly text: string; readonly types: Types }>();
 
-/** An array as Postgres reads it, section 8.15.6 of its manual; of texts, numbers, booleans, times and bytes. */
-export function arrayLiteral(values: readonly unknown[]): string {
-  const parts: string[] = new Array(values.length);
-  for (let at = 0; at < values.length; at += 1) parts[at] = element(values[at]);
-  return `{${parts.join(",")}}`;
+function typesOf(name: string, text: string): Types {
+  const found = known.get(name);
+  if (found?.text === text) return found.types;
+  const types = typesIn(text);
+  known.set(name, { text, types });
+  return types;
 }
 
-function element(value: unknown): string {
-  switch (typeof value) {
-    case "string":
-      return text(value);
-    case "number":
-    case "boolean":
-    case "bigint":
-      return String(value);
-    default:
-      if (value === null || value === undefined) return "NULL";
-      if (value instanceof Date) return `"${value.toISOString()}"`;
-      if (value instanceof Uint8Array) return `"\\\\x${Buffer.from(value).toString("hex")}"`;
-      throw new TypeError("an element of an array parameter must be a text, a number, a boolean, a time or bytes");
-  }
-}
-
-function text(value: string): string {
-  if (plain.test(value)) return value.length === 4 && value.toUpperCase() === "NULL" ? `"${value}"` : value;
-  return special.test(value) ? `"${value.replace(/["\\]/g, "\\$&")}"` : `"${value}"`;
+function typesIn(text: string): Types {
+  const types: string[] = [];
+  for (const [, place, type = ""] of text.matchAll(/\$(\d+)::(\w+)\[\]/g)) types[Number(place) - 1] = type;
+  return types;
 }
