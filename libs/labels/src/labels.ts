@@ -27,11 +27,6 @@ export function labelOf(labels: Labels, key: string): string | null {
   return Object.hasOwn(labels, key) ? (labels[key] ?? null) : null;
 }
 
-/** The labels of a part of something: its own where it has them, and those of the whole. */
-export function laidOver(whole: Labels, own: Labels): Labels {
-  return { ...whole, ...own };
-}
-
 /** The first constraint that does not hold for the labels; null when all do. */
 export function failingConstraint(constraints: readonly LabelConstraint[], labels: Labels): LabelConstraint | null {
   return constraints.find((constraint) => !holds(constraint, labels)) ?? null;

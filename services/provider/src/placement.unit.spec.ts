@@ -208,14 +208,14 @@ describe("a step with a handler", () => {
     expect(answer.message).toBe("no provider that matches is healthy: a is UNHEALTHY: no worker is connected");
   });
 
-  test("compares its constraints with the labels of each group that has it, laid over those of the pool", () => {
+  test("compares its constraints with the labels of each group that has it, and with no others", () => {
     const provider = pool("a", {
-      labels: { zone: "a", site: "x" },
+      labels: { zone: "a" },
       workerGroups: [group(["resize"], { zone: "b" }), group(["resize", "crop"]), group(["crop"], { gpu: "yes" })],
     });
     const choice = (...constraints: LabelConstraint[]) => chosen([provider], [resize({ constraints })])[0];
-    expect(choice(label("zone", "EQ", "a"))).toBe("a");
-    expect(choice(label("zone", "EQ", "b"), label("site", "EQ", "x"))).toBe("a");
+    expect(choice(label("zone", "EQ", "b"))).toBe("a");
+    expect(choice(label("zone", "EQ", "a"))).toBe("NO_PROVIDER_MATCHES");
     expect(choice(label("gpu", "EQ", "yes"))).toBe("NO_PROVIDER_MATCHES");
     const crop = { handler: "crop", constraints: [label("zone", "EQ", "b"), label("gpu", "EQ", "yes")] };
     expect(saying(provider, wanted(crop))).toEqual({

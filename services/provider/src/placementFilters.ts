@@ -2,7 +2,7 @@
  * What a provider must pass to be chosen, as a table in the order in which it is asked. The order is part of the contract: the
  * first filter that fails is the one that users read, and one about capacity means that everything before it has passed.
  */
-import { failingConstraint, type LabelConstraint, type Labels, labelOf, laidOver } from "@capstan/labels";
+import { failingConstraint, type LabelConstraint, type Labels, labelOf } from "@capstan/labels";
 import type { Provider } from "./provider.ts";
 import { type Amount, type ProviderKind, providerKinds } from "./providerSpec.ts";
 
@@ -50,11 +50,10 @@ function labelsIn({ kind, labels, workerGroups }: Provider): ReadonlyMap<string,
   if (kind !== "WORKER") return new Map([["", [labels]]]);
   const byHandler = new Map<string, Labels[]>();
   for (const group of workerGroups) {
-    const own = laidOver(labels, group.labels);
     for (const handler of group.handlers) {
       const there = byHandler.get(handler);
-      if (there === undefined) byHandler.set(handler, [own]);
-      else there.push(own);
+      if (there === undefined) byHandler.set(handler, [group.labels]);
+      else there.push(group.labels);
     }
   }
   return byHandler;

@@ -91,7 +91,11 @@ export function checkChange({ capacity, labels, endpoint }: SpecChange, kind: Pr
       : isPool
         ? ofPool("capacity", "cannot be set; a worker pool has that of its connected workers")
         : checkCapacity(capacity)),
-    ...(labels === undefined ? [] : checkLabels(labels)),
+    ...(labels === undefined
+      ? []
+      : isPool
+        ? ofPool("labels", "cannot be set; those of the connected workers count")
+        : checkLabels(labels)),
     ...(endpoint === undefined
       ? []
       : isPool

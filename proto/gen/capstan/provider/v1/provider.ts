@@ -370,7 +370,7 @@ export interface Provider {
   reserved:
     | Capacity
     | undefined;
-  /** What placement constraints are compared with. */
+  /** What placement constraints are compared with. Empty of a worker pool, where those of `worker_groups` count. */
   labels: { [key: string]: string };
   /** Where its engine listens, such as "unix:///var/run/docker.sock" or "tcp://127.0.0.1:2375". Empty: the default of its kind. */
   endpoint: string;

@@ -2297,7 +2297,7 @@ export const ProviderServiceService = {
     responseDeserialize: (value: Buffer): ListProvidersResponse => ListProvidersResponse.decode(value),
   },
   /**
-   * Changes capacity, labels or endpoint. ABORTED if `etag` is not the current one; FAILED_PRECONDITION if the capacity would
+   * Changes capacity, labels or endpoint; INVALID_ARGUMENT for a worker pool, whose workers say them. ABORTED if `etag` is not the current one; FAILED_PRECONDITION if the capacity would
    * fall under what is reserved.
    */
   updateProvider: {
@@ -2407,7 +2407,7 @@ export interface ProviderServiceServer extends UntypedServiceImplementation {
   /** Providers that match a filter, in pages. */
   listProviders: handleUnaryCall<ListProvidersRequest, ListProvidersResponse>;
   /**
-   * Changes capacity, labels or endpoint. ABORTED if `etag` is not the current one; FAILED_PRECONDITION if the capacity would
+   * Changes capacity, labels or endpoint; INVALID_ARGUMENT for a worker pool, whose workers say them. ABORTED if `etag` is not the current one; FAILED_PRECONDITION if the capacity would
    * fall under what is reserved.
    */
   updateProvider: handleUnaryCall<UpdateProviderRequest, UpdateProviderResponse>;
@@ -2480,7 +2480,7 @@ export interface ProviderServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListProvidersResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Changes capacity, labels or endpoint. ABORTED if `etag` is not the current one; FAILED_PRECONDITION if the capacity would
+   * Changes capacity, labels or endpoint; INVALID_ARGUMENT for a worker pool, whose workers say them. ABORTED if `etag` is not the current one; FAILED_PRECONDITION if the capacity would
    * fall under what is reserved.
    */
   updateProvider(
