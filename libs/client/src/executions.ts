@@ -54,7 +54,7 @@ export function runExecutions(handlers: Handlers, outbox: Outbox, onEnd: () => v
     if (execution.isGivenUp) return;
     const { value, weight, problem } = payloadOf(returned, executions.maxPayloadBytes);
     if (problem === null) end(execution, "WORKER_OUTCOME_SUCCEEDED", "", value, weight);
-    else end(execution, "WORKER_OUTCOME_FAILED", `its result ${problem}`);
+    else end(execution, "WORKER_OUTCOME_NON_RETRYABLE", `its result ${problem}`);
   }
 
   function fail(execution: Execution, error: unknown): void {

@@ -250,12 +250,12 @@ test.each<[string, () => unknown, object]>([
   [
     "a result that is too large",
     () => "x".repeat(262_143),
-    { outcome: "WORKER_OUTCOME_FAILED", message: "its result has 262145 bytes as JSON; the limit is 262144" },
+    { outcome: "WORKER_OUTCOME_NON_RETRYABLE", message: "its result has 262145 bytes as JSON; the limit is 262144" },
   ],
   [
     "a result that is no JSON",
     () => 1n,
-    { outcome: "WORKER_OUTCOME_FAILED", message: expect.stringContaining("its result is no JSON") },
+    { outcome: "WORKER_OUTCOME_NON_RETRYABLE", message: expect.stringContaining("its result is no JSON") },
   ],
   ["a handler that the worker does not have", () => 0, { outcome: "WORKER_OUTCOME_FAILED" }],
 ])("%s is reported as what it is", async (name, handler, expected) => {
