@@ -151,6 +151,7 @@ describe("a worker that is connected", () => {
     const jobId = (await get(id))?.jobId ?? "";
     await service.internal.stopExecutions({ stops: [{ ...stop, jobId, step: "main", attempt: 1 }] });
     await eventually(() => expect(worker.cancelled).toEqual([id]));
+    expect(worker.reasons).toEqual([{ reason: "REASON_CANCELLED_BY_USER", message: "enough" }]);
     worker.finish(id, { outcome: "WORKER_OUTCOME_STOPPED" });
     await eventually(() => isIn(id, "CANCELLED"));
     expect((await get(id))?.message).toBe("enough");
@@ -163,6 +164,7 @@ describe("a worker that is connected", () => {
     await assignedTo(worker);
     worker.say({ started: [{ executionId: id, time: new Date() }] });
     await eventually(() => expect(worker.cancelled).toEqual([id]));
+    expect(worker.reasons).toEqual([{ reason: "REASON_RUN_TIMEOUT", message: "ran longer than 0.2 s" }]);
     const words = setInterval(() => worker.say({}), 300);
     await eventually(() => isIn(id, "TIMED_OUT"));
     clearInterval(words);

@@ -10,7 +10,7 @@ import type { Pool } from "@capstan/postgres";
 import { type AnyEnd, type Backend, BackendLost, type Running, StartRefused } from "./backends/backend.ts";
 import type { Assignment, Stop } from "./execution.ts";
 import { toWorkload } from "./executionProto.ts";
-import type { HeldExecution } from "./heldExecution.ts";
+import { type HeldExecution, knownStop } from "./heldExecution.ts";
 import { listChunks } from "./logStore.ts";
 import type { MoveWriter } from "./moveWriter.ts";
 import type { StartGate } from "./startGate.ts";
@@ -162,7 +162,7 @@ async function stopInTheEnd(held: HeldExecution, running: Running<AnyEnd>, grace
   held.stopTime ??= new Date();
   for (let pauseMs = 200; held.sealed === null && !held.isOver; pauseMs = Math.min(pauseMs * 2, 5_000)) {
     try {
-      return await running.stop(graceMs);
+      return await running.stop(graceMs, knownStop(held) ?? undefined);
     } catch {
       await delay(pauseMs);
     }

@@ -17,6 +17,8 @@ export interface FakeWorker {
   readonly id: string;
   readonly assigned: readonly ExecutionAssigned[];
   readonly cancelled: readonly string[];
+  /** Why, in the same order. */
+  readonly reasons: readonly { readonly reason: string; readonly message: string }[];
   readonly acknowledged: readonly string[];
   readonly held: readonly HeldByWorker[];
   /** Words that were heard, heartbeats' answers included. */
@@ -37,6 +39,7 @@ export async function connectFakeWorker(address: string, register: Partial<Regis
   const id = register.workerId ?? randomUUID();
   const assigned: ExecutionAssigned[] = [];
   const cancelled: string[] = [];
+  const reasons: { readonly reason: string; readonly message: string }[] = [];
   const acknowledged: string[] = [];
   const held: HeldByWorker[] = [];
   let heard = 0;
@@ -48,6 +51,7 @@ export async function connectFakeWorker(address: string, register: Partial<Regis
     isRegistered ||= message.registered !== undefined;
     assigned.push(...message.assigned);
     cancelled.push(...message.cancelled.map(({ executionId }) => executionId));
+    reasons.push(...message.cancelled.map(({ reason, message: why }) => ({ reason, message: why })));
     acknowledged.push(...message.acknowledged);
     held.push(...message.held);
   });
@@ -71,6 +75,7 @@ export async function connectFakeWorker(address: string, register: Partial<Regis
     id,
     assigned,
     cancelled,
+    reasons,
     acknowledged,
     held,
     get heard() {

@@ -97,6 +97,13 @@ export function learnStop(held: HeldExecution, stop: Stop): void {
   held.stopping.abort();
 }
 
+/** Why it has to end: as the database has it, or as this runner decided and has not saved yet; null while nobody asked. */
+export function knownStop({ storedStop, saved, observed }: HeldExecution): Stop | null {
+  if (storedStop !== null) return storedStop;
+  const own = observed.map(({ observation }) => observation).find(({ type }) => type === "stopAsked");
+  return stopOf(saved) ?? (own?.type === "stopAsked" ? own.stop : null);
+}
+
 /** The execution with the stop that the database put on it. */
 export function withStop(execution: Execution, stop: Stop | null): Execution {
   if (stop === null || !isLive(execution) || execution.state === "STOPPING") return execution;

@@ -1,5 +1,6 @@
 /** One execution as its worker tells of it: what comes over the connection becomes a {@link Running}, its output and its end. */
 import { BackendLost, BackendUnavailable, type HandlerEnd, type OutputSink, type Running } from "./backends/backend.ts";
+import type { Stop } from "./execution.ts";
 
 export interface WorkerExecution {
   readonly id: string;
@@ -20,7 +21,7 @@ export interface WorkerExecution {
 export function followExecution(
   id: string,
   workerId: string,
-  askToStop: (graceMs: number) => void,
+  askToStop: (graceMs: number, why: Stop | undefined) => void,
   loseAfterMs: number,
 ): WorkerExecution {
   const started = Promise.withResolvers<Running<HandlerEnd>>();
@@ -36,8 +37,8 @@ export function followExecution(
     started.resolve({ ref: `worker:${workerId}`, startTime: time, exited: exited.promise, stop });
   }
 
-  async function stop(graceMs: number): Promise<void> {
-    askToStop(graceMs);
+  async function stop(graceMs: number, why?: Stop): Promise<void> {
+    askToStop(graceMs, why);
     // A worker gives up what does not end in time and says so; one that does neither is not waited for any longer.
     const late = setTimeout(() => lose("its worker did not stop it"), graceMs + loseAfterMs);
     await exited.promise.catch(() => {});

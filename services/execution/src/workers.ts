@@ -7,6 +7,8 @@ import type { ExecutionAssigned } from "@capstan/proto/capstan/execution/v1/work
 import type { Duration } from "@capstan/proto/google/protobuf/duration.ts";
 import type { HandlerEnd, OutputSink, Running, Workload } from "./backends/backend.ts";
 import { BackendUnavailable } from "./backends/backend.ts";
+import type { Stop } from "./execution.ts";
+import { toReason } from "./executionProto.ts";
 import type { Registration } from "./worker.ts";
 import { followExecution, type WorkerExecution } from "./workerExecution.ts";
 import type { WorkerLink } from "./workerLink.ts";
@@ -58,8 +60,10 @@ export function createWorkers(leaseMs: number): Workers {
   const pools = createWorkerPools<ConnectedWorker>();
 
   function follow(worker: ConnectedWorker, executionId: string): WorkerExecution {
-    const askToStop = (graceMs: number) =>
-      worker.link?.cancel({ executionId, reason: "REASON_UNSPECIFIED", message: "", grace: toDuration(graceMs) });
+    const askToStop = (graceMs: number, why: Stop | undefined) => {
+      const { reason, message } = why ?? { reason: "UNSPECIFIED", message: "" };
+      worker.link?.cancel({ executionId, reason: toReason(reason), message, grace: toDuration(graceMs) });
+    };
     const followed = followExecution(executionId, worker.registration.id, askToStop, leaseMs);
     worker.executions.set(executionId, followed);
     holders.set(executionId, worker);

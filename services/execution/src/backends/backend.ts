@@ -6,6 +6,7 @@
  */
 
 import type { LabelConstraint } from "@capstan/labels";
+import type { Stop } from "../execution.ts";
 
 /** Which of the workload's two streams a piece of output came from. */
 export type OutputStream = "stdout" | "stderr";
@@ -100,8 +101,8 @@ export interface Running<E = Exit> {
    * command could never be executed; only containers learn that so late).
    */
   readonly exited: Promise<E>;
-  /** Asks (SIGTERM), waits `graceMs`, kills, and resolves when the end is confirmed. May be called again. */
-  stop(graceMs: number): Promise<void>;
+  /** Asks (SIGTERM), waits `graceMs`, kills, and resolves when the end is confirmed. May be called again. A handler is told why. */
+  stop(graceMs: number, why?: Stop): Promise<void>;
 }
 
 /** Output bytes that are already stored, per stream; an adopted object's output goes on after them. */
