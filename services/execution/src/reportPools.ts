@@ -93,22 +93,23 @@ export interface KeepOptions {
 }
 
 export function startKeepingWorkers({ app, pool, lease, workers, records, reports, leaseMs }: KeepOptions): Loop {
-  let restMs = 0;
   let lastMs = Number.NEGATIVE_INFINITY;
+  let busyUntilMs = Number.NEGATIVE_INFINITY;
   let isChanged = true;
 
   const loop = app.startLoop({
     name: "keep-workers",
     intervalMs: leaseMs / 3,
     once: async () => {
+      const now = performance.now();
+      // The row of a worker that is gone from here lives until its own lease is over.
+      if (workers.all().next().done !== true) busyUntilMs = now + 2 * leaseMs;
       loseSilent(workers, leaseMs, app.log);
       const connected = [...workers.all()].filter(({ link }) => link !== null);
-      const now = performance.now();
-      const isDue = isChanged || workers.all().next().done !== true || now - lastMs > restMs;
+      // Later only those of runners that died may be left behind.
+      const isDue = isChanged || now < busyUntilMs || now - lastMs > repeatMs;
       if (!isDue) return;
       isChanged = false;
-      // Without workers here only those of runners that died may be left behind.
-      restMs = repeatMs;
       lastMs = now;
       if (connected.length > 0) {
         const ids = connected.map(({ registration }) => registration.id);
