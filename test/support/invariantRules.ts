@@ -161,6 +161,27 @@ const executionRules = {
      where c.sequence <> c.place or c.byte_offset <> c.bytes_before`,
 } as const;
 
+// A handler may tell its end only: then its execution has no `started` fact, and its job may have none.
+const workerRules = {
+  "a program has succeeded and its start was not told": `
+    select e.id::text as ref
+      from execution.execution e
+     where e.state = 'SUCCEEDED' and e.kind is distinct from 'WORKER'
+       and not exists (select from fact f
+                        where f.context = 'execution' and f.aggregate_id = e.id and f.event = 'started')`,
+  "a live handler belongs to no runner": `
+    select e.id::text as ref
+      from execution.execution e left join execution.runner r on r.id = e.lease_owner
+     where e.kind = 'WORKER' and e.end_time is null and r.id is null`,
+  "a worker is kept although its lease is over": `
+    select id || ' of ' || pool as ref from execution.worker where lease_until < clock_timestamp()`,
+  "a pool has not the slots of its workers": `
+    select p.name || ' has ' || p.slots || ' of ' || coalesce(sum(w.slots), 0) as ref
+      from provider.provider p
+      left join execution.worker w on w.tenant = p.tenant and w.pool = p.name and w.is_connected and not w.is_draining
+     where p.kind = 'WORKER' group by p.id having p.slots <> least(100000, coalesce(sum(w.slots), 0))`,
+} as const;
+
 const capacityRules = {
   "a reservation has not ended": `
     select id || ' is ' || state as ref from provider.reservation where end_time is null`,
@@ -211,6 +232,7 @@ export const invariantRules = {
   ...brokerRules,
   ...pathRules,
   ...executionRules,
+  ...workerRules,
   ...capacityRules,
   ...workloadRules,
 } as const satisfies Readonly<Record<string, string>>;

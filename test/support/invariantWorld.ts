@@ -1,6 +1,7 @@
 /**
  * A small past in which everything is in order, written straight into the tables: a job that failed once and succeeded on its second
- * attempt, with its executions, log, reservations, sagas and all their facts. Only for the test of the invariants themselves.
+ * attempt, with its executions, log, reservations, sagas and all their facts; and a pool with a worker. Only for the test of the
+ * invariants themselves.
  */
 import type { Client } from "pg";
 import type { StreamedFact } from "./broker.ts";
@@ -8,7 +9,15 @@ import type { Observed } from "./invariants.ts";
 
 const id = (tail: number) => `00000000-0000-7000-8000-${String(tail).padStart(12, "0")}`;
 
-export const ids = { job: id(1), provider: id(2), first: id(11), second: id(12), nobody: id(99) } as const;
+export const ids = {
+  job: id(1),
+  provider: id(2),
+  pool: id(3),
+  worker: id(4),
+  first: id(11),
+  second: id(12),
+  nobody: id(99),
+} as const;
 
 interface WorldFact {
   readonly context: string;
@@ -43,6 +52,10 @@ const ofProvider = (noun: string, event: string, data: object): WorldFact => {
   return { context: "provider", noun, event, data, ...about };
 };
 
+const ofWorkers = (context: string, aggregateId: string, noun: string, event: string): WorldFact => {
+  return { context, aggregateId, noun, event, correlationId: "", isTerminal: false, data: {} };
+};
+
 const ofReservation = (event: string, reservationId: string): WorldFact => {
   const state = `RESERVATION_STATE_${event.toUpperCase()}`;
   return ofProvider("reservation", event, { reservations: [{ id: reservationId, state }] });
@@ -65,6 +78,8 @@ const history: readonly WorldFact[] = [
   ofExecution(ids.second, "succeeded"),
   ofReservation("released", ids.second),
   ofJob("job", "succeeded", "SUCCEEDED", true),
+  ofWorkers("execution", ids.worker, "worker", "connected"),
+  ofWorkers("provider", ids.pool, "provider", "registered"),
 ];
 
 const at = (second: number) => `timestamptz '2026-01-01 00:00:00Z' + interval '${second} seconds'`;
@@ -98,8 +113,11 @@ const rows = `
           ${at(1)}, ${at(4)}, ${at(14)});
   insert into job.step (job_id, name, position, state, reason, attempt, execution_id, retry, end_time)
   values ('${ids.job}', 'main', 0, 'SUCCEEDED', 'UNSPECIFIED', 2, '${ids.second}', '{"maxAttempts": 2}', ${at(14)});
-  insert into provider.provider (id, tenant, name, kind, slots, cpu_millis, memory_mib, sequence)
-  values ('${ids.provider}', 'default', 'local', 'PROCESS', 1, 0, 0, 5);
+  insert into provider.provider (id, tenant, name, kind, slots, cpu_millis, memory_mib, sequence, pool_time)
+  values ('${ids.provider}', 'default', 'local', 'PROCESS', 1, 0, 0, 5, null),
+         ('${ids.pool}', 'default', 'media', 'WORKER', 2, 0, 0, 1, ${at(16)});
+  insert into execution.worker (id, tenant, pool, slots, handlers, labels, sdk, host, runner_id, lease_until)
+  values ('${ids.worker}', 'default', 'media', 2, '{resize}', '{}', '', '', '${ids.nobody}', clock_timestamp() + interval '1 hour');
   insert into provider.reservation (id, tenant, provider_id, job_id, job_name, slots, state, create_time, end_time)
   values ('${ids.first}', 'default', '${ids.provider}', '${ids.job}', 'example', 1, 'RELEASED', ${at(2)}, ${at(6)}),
          ('${ids.second}', 'default', '${ids.provider}', '${ids.job}', 'example', 1, 'RELEASED', ${at(9)}, ${at(13)});

@@ -124,6 +124,17 @@ const damages: Readonly<Record<InvariantName, Damage>> = {
   "a sealed log is not what is stored": { sql: `update execution.log_chunk set data = 'ho' where sequence = 1;` },
   "a log has a hole": { sql: `delete from execution.log_chunk where sequence = 1;` },
 
+  "a program has succeeded and its start was not told": {
+    sql: `delete from execution.event where aggregate_id = '${ids.second}' and event = 'started';`,
+  },
+  "a live handler belongs to no runner": {
+    sql: set("execution.execution", "kind = 'WORKER', end_time = null, lease_owner = null", isSecond),
+  },
+  "a worker is kept although its lease is over": {
+    sql: `update execution.worker set lease_until = clock_timestamp() - interval '1 second';`,
+  },
+  "a pool has not the slots of its workers": { sql: `update execution.worker set is_connected = false;` },
+
   "a reservation has not ended": { sql: set("provider.reservation", "end_time = null", isSecond) },
   "a reservation is for a job that is not there": { sql: `update provider.reservation set job_id = '${ids.nobody}';` },
   "a provider counts other reservations than live on it": { sql: `update provider.provider set used_slots = 1;` },

@@ -94,7 +94,8 @@ export interface KeepOptions {
 
 export function startKeepingWorkers({ app, pool, lease, workers, records, reports, leaseMs }: KeepOptions): Loop {
   let lastMs = Number.NEGATIVE_INFINITY;
-  let busyUntilMs = Number.NEGATIVE_INFINITY;
+  // At first for those of the runner before this one.
+  let busyUntilMs = performance.now() + 2 * leaseMs;
   let isChanged = true;
 
   const loop = app.startLoop({
