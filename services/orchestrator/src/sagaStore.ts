@@ -32,9 +32,9 @@ export async function insertSagas(
     name: "insert_sagas",
     text: `insert into orchestrator.saga
              (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key, stage, reason,
-              wakeup_time)
+              wakeup_time, claim_until)
            select id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key,
-                  'WAITING', 'QUEUED', clock_timestamp() + claim_seconds * interval '1 second'
+                  'WAITING', 'QUEUED', clock_timestamp(), clock_timestamp() + claim_seconds * interval '1 second'
              from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::int[], $8::json[],
                          $9::text[], $10::timestamptz[], $11::text[], $12::int[])
                as saga (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key,
@@ -129,13 +129,13 @@ export function sagaFromRow(row: SagaRow): Saga {
  */
 const claimSeconds = 12;
 
-/** The wake-up time is the claim: nobody else sees them until it has passed. */
+/** Nobody else sees what is claimed until the claim has passed. */
 function claimOfWaiting(condition: string): string {
   return `update orchestrator.saga s
-             set wakeup_time = clock_timestamp() + $2 * interval '1 second', version = s.version + 1
+             set claim_until = clock_timestamp() + $2 * interval '1 second', version = s.version + 1
             from (select id
                     from orchestrator.saga
-                   where stage = 'WAITING' and wakeup_time <= clock_timestamp() and ${condition}
+                   where stage = 'WAITING' and wakeup_time <= clock_timestamp() and claim_until <= clock_timestamp() and ${condition}
                    order by priority desc, position
                    limit $1
                      for update skip locked) due
@@ -220,6 +220,7 @@ export async function saveSagas(db: Db, unordered: readonly Saga[]): Promise<Set
                   placed = change.placed, outcome = change.outcome, failures = change.failures,
                   parked_stage = change.parked_stage, sequence = change.sequence, version = s.version + 1,
                   stage_time = case when s.stage = change.stage then s.stage_time else clock_timestamp() end,
+                  claim_until = '-infinity',
                   wakeup_time = case when change.stage in ('DONE', 'COMPENSATED', 'PARKED') then null
                                      else clock_timestamp() + change.wake_in_ms * interval '1 millisecond' end
              from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::json[], $7::json[], $8::int[], $9::text[],

@@ -94,7 +94,7 @@ export async function stageOf(orchestrator: TestOrchestrator, jobId: string): Pr
 export async function passWakeup({ database }: Pick<TestWorld, "database">, stage: string): Promise<void> {
   await queryOnce(
     database.adminUrl,
-    "update orchestrator.saga set wakeup_time = clock_timestamp() where stage = $1 and wakeup_time is not null",
+    "update orchestrator.saga set wakeup_time = clock_timestamp(), claim_until = '-infinity' where stage = $1 and wakeup_time is not null",
     [stage],
   );
 }

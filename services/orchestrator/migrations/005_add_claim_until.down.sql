@@ -1,0 +1,1 @@
+alter table orchestrator.saga drop column claim_until;
