@@ -4,6 +4,7 @@
  */
 import type { Pool } from "pg";
 import type { Db } from "./db.ts";
+import { noteFacts } from "./freshFacts.ts";
 import { inTransaction } from "./transaction.ts";
 
 /** Something that happened to an aggregate, in the past tense, as it is written with the change it tells of. */
@@ -44,13 +45,18 @@ export interface StoredFact extends Fact {
 export const maxFactBytes = 480 * 1024;
 
 const append = `
-  with logged as (
-    insert into event (aggregate_id, sequence, id, tenant, noun, event, correlation_id, causation_id, traceparent, is_terminal, data)
-    select * from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                         $10::boolean[], $11::json[])
+  with clock as materialized (
+    select clock_timestamp() as time
+  ), logged as (
+    insert into event (aggregate_id, sequence, id, tenant, noun, event, correlation_id, causation_id, traceparent, is_terminal, data, time)
+    select fact.*, clock.time
+      from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                  $10::boolean[], $11::json[]) as fact, clock
     returning aggregate_id, sequence
+  ), listed as (
+    insert into outbox (aggregate_id, sequence) select aggregate_id, sequence from logged
   )
-  insert into outbox (aggregate_id, sequence) select aggregate_id, sequence from logged`;
+  select time, current_schema() as context from clock`;
 
 /**
  * Writes the facts to the log and to the list of those to publish, in one statement; call it in the transaction of the change they
@@ -59,7 +65,8 @@ const append = `
  */
 export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void> {
   if (facts.length === 0) return;
-  await db.query({
+  const texts = facts.map(toJson);
+  const { rows } = await db.query<{ time: Date; context: string }>({
     name: "append_facts",
     text: append,
     values: [
@@ -73,9 +80,12 @@ export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void>
       facts.map((fact) => fact.causationId),
       facts.map((fact) => fact.traceparent),
       facts.map((fact) => fact.isTerminal ?? false),
-      facts.map(toJson),
+      texts,
     ],
   });
+  const [stored] = rows;
+  if (stored !== undefined)
+    noteFacts(db, () => facts.map((fact, at) => ({ ...fact, ...stored, json: texts[at] ?? "" })));
 }
 
 function toJson(fact: Fact): string {

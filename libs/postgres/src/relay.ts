@@ -1,10 +1,14 @@
 /**
  * The relay publishes what `appendFacts` listed, and takes off the list what was acknowledged. One relay at a time works on a
  * schema; others wait. A crash between publishing and taking off publishes again, with the same id.
+ *
+ * What this process has just committed it publishes from memory. The list itself is read when that is not all: at the start, after a
+ * failure, when there is too much, when another process may have older facts of the same aggregate, and now and then.
  */
 import type { Pool } from "pg";
 import type { Db } from "./db.ts";
 import { type FactRow, factColumns, relayLock, type StoredFact, toStoredFact } from "./facts.ts";
+import { readFreshFacts } from "./freshFacts.ts";
 import { startGauge } from "./gauge.ts";
 import type { Log } from "./log.ts";
 import { inTransaction } from "./transaction.ts";
@@ -37,6 +41,8 @@ export interface Relay {
 }
 
 const batchSize = 500;
+/** Facts and bytes of them kept in memory at most; beyond, they are read from the list. */
+const maxFresh = { facts: 5_000, bytes: 16 * 1024 * 1024 };
 const pollMs = 5_000;
 const busyRetryMs = 20;
 const failureRetryMs = { first: 100, longest: 2_000 };
@@ -44,7 +50,10 @@ const failuresToReport = 8; // 100 ms and so on until two seconds: the first ten
 
 /** Starts the loop that publishes the facts of a schema until it is stopped. */
 export function startRelay({ pool, context, publish, log, app }: RelayOptions): Relay {
-  let isWoken = true; // whatever an earlier process left is due at once
+  let mustList = true; // whatever an earlier process left is due at once
+  let fresh: StoredFact[] = [];
+  let freshBytes = 0;
+  let unclaimedWakes = 0;
   let failures = 0;
   let timer: NodeJS.Timeout | undefined;
   const loop = app.startLoop({ name: `${context}-relay`, intervalMs: pollMs, once });
@@ -55,14 +64,35 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     read: async (db) => [{ value: await outboxAgeSeconds(db), attributes: { context } }],
   });
 
+  readFreshFacts(pool, (facts) => {
+    unclaimedWakes += 1;
+    if (mustList) return;
+    fresh.push(...facts);
+    for (const { json } of facts) freshBytes += json.length;
+    if (fresh.length > maxFresh.facts || freshBytes > maxFresh.bytes) list();
+    loop.wake();
+  });
+
+  /** Nothing that is in memory is older than what is listed, and all of it is. */
+  function list(): void {
+    mustList = true;
+    fresh = [];
+    freshBytes = 0;
+  }
+
+  /** Who has committed facts in a transaction wakes us for what we have already; others list something by themselves. */
   function wake(): void {
-    isWoken = true;
+    if (unclaimedWakes > 0) unclaimedWakes -= 1;
+    else list();
     loop.wake();
   }
 
   function wakeIn(ms: number): void {
     clearTimeout(timer);
-    timer = setTimeout(wake, ms);
+    timer = setTimeout(() => {
+      list();
+      loop.wake();
+    }, ms);
   }
 
   function retryLater(): void {
@@ -72,14 +102,30 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
   }
 
   async function once(): Promise<boolean> {
+    if (fresh.length > 0) return await relayFresh();
     // An idle relay costs one small statement a poll; it opens a transaction only when there is something.
-    if (!isWoken && (await isEmpty(pool))) return false;
-    isWoken = false;
+    if (!mustList && (await isEmpty(pool))) return false;
+    unclaimedWakes = 0;
+    list();
+    mustList = false; // what is committed from now on is handed to us
     const { state, count } = await relayOnce(pool, publish);
+    return settle(state, count === batchSize);
+  }
+
+  async function relayFresh(): Promise<boolean> {
+    const batch = fresh.splice(0, batchSize);
+    for (const { json } of batch) freshBytes -= json.length;
+    const { state, isAll } = await publishFresh(pool, publish, batch);
+    return settle(state, !isAll);
+  }
+
+  /** True when there is more to do at once. */
+  function settle(state: "busy" | "refused" | "done", isMoreListed: boolean): boolean {
     if (state === "busy") wakeIn(busyRetryMs);
     if (state === "refused") retryLater();
     else failures = 0;
-    return state === "done" && (count === batchSize || isWoken);
+    if (state !== "done" || isMoreListed) list();
+    return state === "done" && (mustList || fresh.length > 0);
   }
 
   return {
@@ -115,11 +161,7 @@ export async function relayOnce(
   publish: RelayOptions["publish"],
 ): Promise<{ state: "busy" | "refused" | "done"; count: number }> {
   return inTransaction(pool, async (db) => {
-    const { rows } = await db.query<{ held: boolean }>({
-      name: "relay_lock",
-      text: `select pg_try_advisory_xact_lock(${relayLock}) as held`,
-    });
-    if (!rows[0]?.held) return { state: "busy", count: 0 };
+    if (!(await lock(db))) return { state: "busy", count: 0 };
     const listed = await listUnpublished(db);
     if (listed.length === 0) return { state: "done", count: 0 };
     const acknowledged = await publish(listed.map(toStoredFact));
@@ -127,6 +169,56 @@ export async function relayOnce(
     await removePublished(db, done);
     return { state: done.length === listed.length ? "done" : "refused", count: listed.length };
   });
+}
+
+/**
+ * Publishes facts that were just committed, but none of an aggregate of which an older one is listed that is not among them: `isAll`
+ * tells whether there was none such.
+ */
+async function publishFresh(
+  pool: Pool,
+  publish: RelayOptions["publish"],
+  batch: readonly StoredFact[],
+): Promise<{ state: "busy" | "refused" | "done"; isAll: boolean }> {
+  const firsts = new Map<string, number>();
+  for (const { aggregateId, sequence } of batch) {
+    firsts.set(aggregateId, Math.min(sequence, firsts.get(aggregateId) ?? sequence));
+  }
+  const followers = [...firsts].filter(([, sequence]) => sequence > 1);
+  return inTransaction(pool, async (db) => {
+    if (!(await lock(db))) return { state: "busy", isAll: false };
+    const late = followers.length === 0 ? new Set() : await findFollowers(db, followers);
+    const due = late.size === 0 ? batch : batch.filter(({ aggregateId }) => !late.has(aggregateId));
+    const acknowledged = await publish(due);
+    const done = due.filter((_, at) => acknowledged[at]);
+    await db.query({
+      name: "relay_remove_fresh",
+      text: `delete from outbox o using unnest($1::uuid[], $2::int[]) as done (aggregate_id, sequence)
+              where o.aggregate_id = done.aggregate_id and o.sequence = done.sequence`,
+      values: [done.map(({ aggregateId }) => aggregateId), done.map(({ sequence }) => sequence)],
+    });
+    return { state: done.length === due.length ? "done" : "refused", isAll: late.size === 0 };
+  });
+}
+
+/** Those of which something older is listed. */
+async function findFollowers(db: Db, firsts: readonly (readonly [string, number])[]): Promise<Set<string>> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "relay_find_followers",
+    text: `select first.aggregate_id as id
+             from unnest($1::uuid[], $2::int[]) as first (aggregate_id, sequence)
+            where exists (select from outbox o where o.aggregate_id = first.aggregate_id and o.sequence < first.sequence)`,
+    values: [firsts.map(([id]) => id), firsts.map(([, sequence]) => sequence)],
+  });
+  return new Set(rows.map(({ id }) => id));
+}
+
+async function lock(db: Db): Promise<boolean> {
+  const { rows } = await db.query<{ held: boolean }>({
+    name: "relay_lock",
+    text: `select pg_try_advisory_xact_lock(${relayLock}) as held`,
+  });
+  return rows[0]?.held === true;
 }
 
 /** Where a row of the outbox lies; nobody else moves or removes it while we hold the lock. */

@@ -1,6 +1,7 @@
 /** Transactions. COMMIT may fail here and succeed in the database, so that whatever runs in one must bear being done again. */
 import type { Pool } from "pg";
 import type { Db } from "./db.ts";
+import { collectFacts } from "./freshFacts.ts";
 
 /** Runs the work in a transaction of READ COMMITTED and commits when it is done; rolls back when it throws, and throws that. */
 export async function inTransaction<T>(pool: Pool, work: (db: Db) => Promise<T>): Promise<T> {
@@ -8,6 +9,7 @@ export async function inTransaction<T>(pool: Pool, work: (db: Db) => Promise<T>)
   let isBroken = false;
   try {
     // Not awaited: it leaves in one packet with the first statement, which fails as well if this does.
+    const handOn = collectFacts(pool, client);
     const begun = client.query("begin");
     begun.catch(() => {});
     const result = await work(client);
@@ -15,6 +17,7 @@ export async function inTransaction<T>(pool: Pool, work: (db: Db) => Promise<T>)
     const { command } = await client.query("commit");
     // Postgres answers the COMMIT of a failed transaction with ROLLBACK, not with an error.
     if (command === "ROLLBACK") throw new Error("nothing was committed: a statement failed and the work went on");
+    handOn();
     return result;
   } catch (error) {
     await client.query("rollback").catch(() => {
