@@ -39,6 +39,8 @@ export interface Platform {
   start(): Promise<void>;
   /** Registers `local`, and `docker` when an engine answers. */
   registerProviders(): Promise<void>;
+  /** Starts one more process of a service, on addresses of its own; it is stopped with the platform. */
+  startReplica(name: ServiceName): Promise<ServiceProcess>;
   /**
    * Tells the services to stop and throws unless each ends in order and nothing is left: no process, no container, no directory, no
    * session on the database. Whatever is left is ended all the same.
@@ -78,17 +80,23 @@ export async function preparePlatform(options: PlatformOptions = {}): Promise<Pl
     CAPSTAN_EXECUTION_ADDRESS: addresses.execution.grpcAddress,
     ...options.env,
   };
-  const services = forEachService((name) =>
-    createServiceProcess({
-      name,
-      ...addresses[name],
-      env: { ...env, CAPSTAN_DATABASE_URL: database.urlOf(name) },
-    }),
-  );
+  const describeService = (name: ServiceName, at: Addresses) =>
+    createServiceProcess({ name, ...at, env: { ...env, CAPSTAN_DATABASE_URL: database.urlOf(name) } });
+  const services = forEachService((name) => describeService(name, addresses[name]));
+  const replicas: ServiceProcess[] = [];
   const capstan = connectToEach(services);
 
+  async function startReplica(name: ServiceName): Promise<ServiceProcess> {
+    const [grpc, health] = await claimPorts(2);
+    const at = { grpcAddress: `127.0.0.1:${grpc}`, healthAddress: `127.0.0.1:${health}` };
+    const replica = describeService(name, at);
+    replicas.push(replica);
+    await replica.start();
+    return replica;
+  }
+
   async function stop(): Promise<void> {
-    const left = [...(await stopServices(services))];
+    const left = [...(await stopServices([...Object.values(services), ...replicas]))];
     capstan.close();
     left.push(...findSecrets(services, database), ...(await findLeftovers(database, engine, workDirectory)));
     await rm(workDirectory, { recursive: true, force: true });
@@ -105,6 +113,7 @@ export async function preparePlatform(options: PlatformOptions = {}): Promise<Pl
     engine,
     start: async () => void (await Promise.all(serviceNames.map((name) => services[name].start()))),
     registerProviders: () => registerProviders(capstan, options.slots ?? 64, engine !== null),
+    startReplica,
     stop,
   };
 }
@@ -122,11 +131,15 @@ type Addresses = { readonly grpcAddress: string; readonly healthAddress: string 
 
 /** They stay the same over restarts, because the other services know them. */
 async function claimAddresses(): Promise<Record<ServiceName, Addresses>> {
-  const ports = new Set<number>();
-  while (ports.size < 2 * serviceNames.length) ports.add(await findFreePort());
-  const free = [...ports];
+  const free = await claimPorts(2 * serviceNames.length);
   const next = () => `127.0.0.1:${free.pop()}`;
   return forEachService(() => ({ grpcAddress: next(), healthAddress: next() }));
+}
+
+async function claimPorts(count: number): Promise<number[]> {
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(await findFreePort());
+  return [...ports];
 }
 
 function connectToEach(services: Readonly<Record<ServiceName, ServiceProcess>>): Capstan {
@@ -150,9 +163,9 @@ async function registerProviders({ providers }: Capstan, slots: number, hasEngin
 }
 
 /** What was not in order about their end. */
-async function stopServices(services: Readonly<Record<ServiceName, ServiceProcess>>): Promise<readonly string[]> {
+async function stopServices(services: readonly ServiceProcess[]): Promise<readonly string[]> {
   const ends = await Promise.all(
-    Object.values(services).map(async (service) => {
+    services.map(async (service) => {
       const unexpected = service.unexpectedEnd();
       if (service.pid === 0) return null;
       if (unexpected !== null) return unexpected;
