@@ -54,6 +54,31 @@ const badJobs: Readonly<Record<string, BadJob>> = {
     field: "spec.steps[0].script",
     says: "together with command",
   },
+  "a handler and a command at once": {
+    step: { handler: "resize", command: ["true"] },
+    field: "spec.steps[0].command",
+    says: "together with handler",
+  },
+  "a handler whose name is no name": {
+    step: { handler: "re size" },
+    field: "spec.steps[0].handler",
+    says: "must match",
+  },
+  "an input without a handler": {
+    step: { command: ["true"], input: { width: 1 } },
+    field: "spec.steps[0].input",
+    says: "needs a handler",
+  },
+  "an input over 256 KiB": {
+    step: { handler: "resize", input: "x".repeat(256 * 1_024) },
+    field: "spec.steps[0].input",
+    says: "the limit is 262144",
+  },
+  "a handler with an environment": {
+    step: { handler: "resize", env: { A: "" } },
+    field: "spec.steps[0].env",
+    says: "with a handler",
+  },
   "no name": { job: { name: "" }, field: "spec.name", says: "required" },
   "a name of 129 characters": { job: { name: "x".repeat(129) }, field: "spec.name", says: "128" },
   "a NUL byte in the name": { job: { name: "a\0b" }, field: "spec.name", says: "NUL" },
