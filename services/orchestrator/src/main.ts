@@ -54,7 +54,8 @@ export async function start(app: App, config: Config): Promise<void> {
     execution: (facts: readonly ReceivedFact[]) => handleExecutionFacts(deps, facts),
   };
   // What makes a step READY, and what ends it before its time; that a job runs or has ended is no news here.
-  const filterSubjects = ["job.submitted", "job.cancelling", "step.*"].map((fact) => `capstan.v1.*.job.${fact}.*`);
+  const wanted = ["job.job.submitted", "job.job.cancelling", "job.step.*", "execution.execution.*"];
+  const filterSubjects = wanted.map((fact) => `capstan.v1.*.${fact}.*`);
   for (const [context, handle] of Object.entries(handlers)) {
     const consumer = consumeFacts({
       nc: nats,

@@ -134,6 +134,8 @@ const outcomeOfEvent: Readonly<Record<string, Outcome["type"]>> = {
 
 /** Null if the fact tells nothing the path depends on. */
 export function executionNewsOf(fact: ReceivedFact): ExecutionNews | null {
+  // A worker may be lost, too.
+  if (fact.noun !== "execution") return null;
   const type = outcomeOfEvent[fact.event];
   if (fact.event !== "started" && type === undefined) return null;
   const event = decode(

@@ -65,3 +65,7 @@ it("why a handler failed comes through, and what it returned", () => {
   expect(news("lost", { reason: "REASON_LOST" })).toMatchObject({ type: "LOST", reason: "LOST" });
   expect(news("succeeded", { result: { width: 7 } })).toMatchObject({ type: "SUCCEEDED", result: { width: 7 } });
 });
+
+it("a worker that is lost is no news of an execution", () => {
+  expect(executionNewsOf(aFact("worker", "lost", { worker: { id: jobId } }))).toBeNull();
+});
