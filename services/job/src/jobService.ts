@@ -21,7 +21,7 @@ import type {
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { checkDuration, checkLine, durationMs } from "./fieldChecks.ts";
 import { followJob } from "./followJob.ts";
-import { assertRetriable, cancel, isJobTerminal, type Job } from "./job.ts";
+import { assertRetriable, cancel, isJobTerminal } from "./job.ts";
 import { eventMessage, toMessage } from "./jobProto.ts";
 import { filterFields, getJobs, type JobView, jobOrders, listJobs } from "./jobQueries.ts";
 import { type MoveJobs, oneChange } from "./moveJobs.ts";
@@ -50,7 +50,7 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
   async function submitOne(request: SubmitJobRequest, call: Call, at: string): Promise<SubmitJobResult> {
     try {
       const checked = checkRequest(request, call, new Date(), at);
-      if (request.validateOnly) return acceptedResult({ jobId: "", existed: false });
+      if (request.validateOnly) return acceptedResult({ jobId: "", createTime: null, existed: false });
       return acceptedResult(await accept(checked));
     } catch (error) {
       if (error instanceof DomainError) return refusedResult(error);
@@ -61,8 +61,10 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
   return {
     submitJob: unary(async (request, call) => {
       const checked = checkRequest(request, call, new Date());
-      if (request.validateOnly) return { job: { ...previewOf(checked), id: "" }, existed: false };
-      const { jobId, existed } = await accept(checked);
+      if (request.validateOnly) return { job: { ...firstViewOf(checked, new Date()), id: "" }, existed: false };
+      const { jobId, createTime, existed } = await accept(checked);
+      // As it was when it was accepted: reading it back would cost more than accepting it.
+      if (createTime !== null) return { job: firstViewOf(checked, createTime), existed };
       return { job: toMessage(await readJob(jobId, call)), existed };
     }),
 
@@ -191,27 +193,24 @@ function refusedResult({ code, reason, message, fields, metadata }: DomainError)
 }
 
 /** What `validate_only` answers: the job as it would be accepted. */
-function previewOf({ job, completedSpec }: CheckedJob) {
-  return toMessage({ ...viewless(job), spec: JobSpec.toJSON(completedSpec) });
-}
-
-function viewless(job: Job): Omit<JobView, "spec"> {
-  const now = new Date();
-  return {
+/** A job that has just been accepted. */
+function firstViewOf({ job, completedSpec, timeoutMs, idempotencyKey, retryOf }: CheckedJob, time: Date) {
+  return toMessage({
     ...job,
-    stateTime: now,
-    createTime: now,
+    spec: JobSpec.toJSON(completedSpec),
+    stateTime: time,
+    createTime: time,
     startTime: null,
     endTime: null,
-    deadlineTime: null,
-    retryOf: null,
-    idempotencyKey: null,
+    deadlineTime: timeoutMs === null ? null : new Date(time.getTime() + timeoutMs),
+    retryOf,
+    idempotencyKey,
     steps: job.steps.map((step) => ({
       ...step,
-      stateTime: now.toISOString(),
+      stateTime: time.toISOString(),
       dueTime: step.dueTime?.toISOString() ?? null,
       startTime: null,
       endTime: null,
     })),
-  };
+  });
 }

@@ -22,34 +22,42 @@ export interface NewJob {
   readonly timeoutMs: number | null;
 }
 
-/** Writes jobs with their steps; leaves out those whose key is taken and gives back the ids of the others. */
-export async function insertJobs(db: Db, jobs: readonly NewJob[]): Promise<Set<string>> {
+/**
+ * Writes jobs with their steps, all at one time by the database's clock; leaves out those whose key is taken and gives back the ids of
+ * the others.
+ */
+export async function insertJobs(
+  db: Db,
+  jobs: readonly NewJob[],
+): Promise<{ readonly ids: ReadonlySet<string>; readonly createTime: Date }> {
   const steps = jobs.flatMap(({ job }) => job.steps.map((step, position) => ({ jobId: job.id, position, step })));
-  const { rows } = await db.query<{ id: string }>({
+  const { rows } = await db.query<{ id: string | null; time: Date }>({
     name: "insert_jobs",
-    text: `with accepted as (
+    text: `with clock as materialized (
+             select clock_timestamp() as time
+           ), accepted as (
              insert into job.job (id, tenant, name, labels, spec, priority, source, idempotency_key, request_id,
-                                  request_hash, retry_of, state, reason, sequence, traceparent, deadline_time)
+                                  request_hash, retry_of, state, reason, sequence, traceparent, deadline_time, create_time, state_time)
              select id, tenant, name, labels, spec, priority, source, idempotency_key, request_id,
                     request_hash, retry_of, state, reason, 1, traceparent,
-                    clock_timestamp() + timeout_ms * interval '1 millisecond'
+                    clock.time + timeout_ms * interval '1 millisecond', clock.time, clock.time
                from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::json[], $6::int[], $7::text[], $8::text[],
                            $9::text[], $10::bytea[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::float8[])
                  as job (id, tenant, name, labels, spec, priority, source, idempotency_key,
-                         request_id, request_hash, retry_of, state, reason, traceparent, timeout_ms)
+                         request_id, request_hash, retry_of, state, reason, traceparent, timeout_ms), clock
               -- Two batches with the same keys wait for each other: in one order, so that they cannot deadlock.
               order by idempotency_key, request_id
              on conflict do nothing
              returning id
            ), planned as (
-             insert into job.step (job_id, name, position, state, reason, attempt, due_time, retry)
-             select job_id, name, position, state, reason, attempt, due_time, retry
+             insert into job.step (job_id, name, position, state, reason, attempt, due_time, retry, state_time)
+             select job_id, name, position, state, reason, attempt, due_time, retry, clock.time
                from unnest($16::uuid[], $17::text[], $18::int[], $19::text[], $20::text[], $21::int[],
                            $22::timestamptz[], $23::json[])
                  as step (job_id, name, position, state, reason, attempt, due_time, retry)
-               join accepted on accepted.id = step.job_id
+               join accepted on accepted.id = step.job_id, clock
            )
-           select id from accepted`,
+           select accepted.id, clock.time from clock left join accepted on true`,
     values: [
       jobs.map(({ job }) => job.id),
       jobs.map(({ job }) => job.tenant),
@@ -76,7 +84,7 @@ export async function insertJobs(db: Db, jobs: readonly NewJob[]): Promise<Set<s
       steps.map(({ step }) => (step.retry.maxAttempts > 1 ? JSON.stringify(step.retry) : null)),
     ],
   });
-  return new Set(rows.map(({ id }) => id));
+  return { ids: new Set(rows.flatMap(({ id }) => id ?? [])), createTime: rows[0]?.time ?? new Date() };
 }
 
 export interface TakenKey {

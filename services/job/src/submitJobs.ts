@@ -22,6 +22,8 @@ export interface CheckedJob extends NewJob {
 
 export interface Accepted {
   readonly jobId: string;
+  /** Null if the key had a job already. */
+  readonly createTime: Date | null;
   /** True if the key had a job already. */
   readonly existed: boolean;
 }
@@ -112,12 +114,14 @@ function isNew(outcome: Accepted | DomainError | undefined): boolean {
 
 function writeJobs(pool: Pool, jobs: readonly CheckedJob[]): Promise<readonly (Accepted | DomainError)[]> {
   return inTransaction(pool, async (db) => {
-    const inserted = await insertJobs(db, jobs);
+    const { ids: inserted, createTime } = await insertJobs(db, jobs);
     const fresh = jobs.filter(({ job }) => inserted.has(job.id));
     if (fresh.length > 0) await appendFacts(db, fresh.map(birthFact));
     const rest = jobs.filter(({ job }) => !inserted.has(job.id));
     const taken = rest.length > 0 ? await findTakenKeys(db, rest) : [];
-    return jobs.map((job) => (inserted.has(job.job.id) ? { jobId: job.job.id, existed: false } : existing(job, taken)));
+    return jobs.map((job) =>
+      inserted.has(job.job.id) ? { jobId: job.job.id, createTime, existed: false } : existing(job, taken),
+    );
   });
 }
 
@@ -140,7 +144,7 @@ function existing(job: CheckedJob, taken: readonly TakenKey[]): Accepted | Domai
       message: "the key was taken and freed; try again",
     });
   }
-  if (holder.requestHash.equals(job.requestHash)) return { jobId: holder.jobId, existed: true };
+  if (holder.requestHash.equals(job.requestHash)) return { jobId: holder.jobId, createTime: null, existed: true };
   const isRequest = holder.requestId !== null && holder.requestId === job.requestId;
   return new DomainError({
     code: "ALREADY_EXISTS",
