@@ -173,9 +173,10 @@ function openWorker<H extends Handlers>(
       outbox.refence(held);
     }
     for (const executionId of message.acknowledged) outbox.forget(executionId);
-    for (const each of message.cancelled) executions.cancel(each);
     credit = Math.max(0, credit - message.assigned.length);
     for (const each of message.assigned) executions.assign(each);
+    // After what is assigned: one message may bring both.
+    for (const each of message.cancelled) executions.cancel(each);
     // The runner goes away; what runs is named to the next one.
     if (message.isDraining) link?.cut();
     if (message.acknowledged.length > 0 || message.cancelled.length > 0) afterEnd();
