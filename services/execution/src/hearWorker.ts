@@ -2,6 +2,7 @@
 import { invalid } from "@capstan/errors";
 import type { ConnectRequest, ExecutionFinished } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import type { HandlerEnd } from "./backends/backend.ts";
+import { isDeeperThan, maxOutputDepth } from "./output.ts";
 import { maxItems, maxLogBytes, maxMessageLength, maxPayloadBytes, maxProgressLength } from "./worker.ts";
 import type { Progress } from "./workerStore.ts";
 import type { ConnectedWorker, Workers } from "./workers.ts";
@@ -19,10 +20,13 @@ export async function hearWorker(worker: ConnectedWorker, message: ConnectReques
   worker.heardMs = performance.now();
   checkSizes(message);
   const { credit, started, finished, logs, progress, isDraining } = message;
+  const { link } = worker;
   for (const { executionId, data } of logs) {
     await worker.executions.get(executionId)?.sink?.write("stdout", data);
   }
-  for (const { executionId, time } of started) worker.executions.get(executionId)?.start(time ?? new Date());
+  // Connected anew meanwhile: there it says the rest again, and what it takes.
+  if (worker.link !== link) return;
+  for (const { executionId, time } of started) worker.executions.get(executionId)?.start(timeOf(time) ?? new Date());
   for (const each of progress) hearProgress(worker, each, deps);
   for (const each of finished) hearEnd(worker, each);
   if (isDraining && !worker.isDraining) {
@@ -35,18 +39,33 @@ export async function hearWorker(worker: ConnectedWorker, message: ConnectReques
 }
 
 function hearEnd(worker: ConnectedWorker, finished: ExecutionFinished): void {
-  const { executionId, startTime } = finished;
+  const { executionId } = finished;
   const execution = worker.executions.get(executionId);
   // Its end is recorded already, or it is over for everybody else.
   if (execution === undefined) return worker.link?.acknowledge(executionId);
+  execution.hasSaidEnd = true;
   if (finished.outcome === "WORKER_OUTCOME_LOST") return execution.lose("its worker was cut off and gave it up");
-  execution.finish(toEnd(finished), startTime ?? null);
+  const end = toEnd(finished);
+  const startTime = timeOf(finished.startTime);
+  execution.finish(end, startTime !== null && startTime > end.endTime ? end.endTime : startTime);
+}
+
+/** What four digits of a year can say, as facts and messages write it. */
+const lastTime = new Date("9999-12-31T23:59:59.999Z");
+
+/** By the worker's clock; null if it says nothing, or what no clock can say. */
+function timeOf(said: Date | undefined): Date | null {
+  return said !== undefined && said.getTime() >= 0 && said <= lastTime ? said : null;
 }
 
 function toEnd({ outcome, result, message, endTime }: ExecutionFinished): HandlerEnd {
-  const end = { message: message.slice(0, maxMessageLength), endTime: endTime ?? new Date(), result: null };
+  const end = { message: message.slice(0, maxMessageLength), endTime: timeOf(endTime) ?? new Date(), result: null };
   switch (outcome) {
     case "WORKER_OUTCOME_SUCCEEDED": {
+      if (isDeeperThan(result, maxOutputDepth)) {
+        const tooDeep = `its result is nested deeper than ${maxOutputDepth} levels`;
+        return { ...end, outcome: "NON_RETRYABLE", message: tooDeep };
+      }
       const json = result === undefined ? null : JSON.stringify(result);
       const bytes = json === null ? 0 : Buffer.byteLength(json);
       if (bytes <= maxPayloadBytes) return { ...end, outcome: "SUCCEEDED", result: json };

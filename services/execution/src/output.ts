@@ -88,7 +88,7 @@ function parse(bytes: Uint8Array): Output {
   return Buffer.byteLength(json) > maxOutputBytes ? tooBig : { type: "json", json };
 }
 
-function isDeeperThan(value: unknown, levels: number): boolean {
+export function isDeeperThan(value: unknown, levels: number): boolean {
   if (typeof value !== "object" || value === null) return false;
   return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
 }

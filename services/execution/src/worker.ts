@@ -96,6 +96,8 @@ function checkLabels(labels: Readonly<Record<string, string>>): FieldViolation[]
     ...(value.length <= maxLabelLength
       ? []
       : [{ field: `${field}.${key}`, description: `has more than ${maxLabelLength} characters` }]),
+    // Pools are counted together: a NUL, which jsonb does not take, would keep all of them from being reported.
+    ...(/\p{Cc}/u.test(value) ? [{ field, description: "a value must not contain control characters" }] : []),
   ]);
 }
 
