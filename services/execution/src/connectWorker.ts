@@ -10,21 +10,22 @@ import type {
   ConnectResponse,
   HeldByWorker,
 } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
-import { findLive } from "./executionStore.ts";
 import { type HearDeps, hearWorker } from "./hearWorker.ts";
 import type { PoolReports } from "./reportPools.ts";
 import type { Runner } from "./runner.ts";
 import type { RunnerLease } from "./runnerLease.ts";
-import { takeOverFromWorker } from "./takeOverStore.ts";
+import { findHeldByWorker, takeOverFromWorker } from "./takeOverStore.ts";
 import { maxPayloadBytes, type Registration, readRegister } from "./worker.ts";
 import { openLink, type WorkerLink } from "./workerLink.ts";
 import type { WorkerRecords } from "./workerRecords.ts";
-import { type ConnectedWorker, toDuration, type Workers } from "./workers.ts";
+import { type ConnectedWorker, overOf, toDuration, type Workers } from "./workers.ts";
 
 export interface ConnectDeps extends HearDeps {
   readonly pool: Pool;
   readonly lease: RunnerLease;
   readonly workers: Workers;
+  /** The last connection of each worker: what the one before leaves behind must not undo what is done for this one. */
+  readonly connections: Map<string, WorkerLink>;
   readonly records: WorkerRecords;
   readonly reports: PoolReports;
   readonly runner: Pick<Runner, "takeOver">;
@@ -48,11 +49,13 @@ export async function connectWorker(
   const registration = readRegister(first.value.register, call.tenant);
   let worker: ConnectedWorker | null = null;
   const link = openLink(stream, (hasRoom) => worker !== null && deps.workers.refresh(worker, hasRoom));
-  worker = await register(registration, link, deps);
-  // The call is answered with its refusal when it is cut off, but this goes on until the next message: so it is told here.
-  const cutOff = () => void leave(worker, link, deps);
+  // The call is answered with its refusal when it is cut off, but this goes on until the next message: so it is told here. What
+  // cannot be written lapses.
+  const cutOff = () => void leave(registration, link, deps).catch(() => {});
+  call.signal.throwIfAborted();
   call.signal.addEventListener("abort", cutOff, { once: true });
   try {
+    worker = await register(registration, link, deps);
     await resume(worker, link, first.value.register?.held ?? [], deps);
     await hearWorker(worker, first.value, deps);
     for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
@@ -61,21 +64,31 @@ export async function connectWorker(
     }
   } finally {
     call.signal.removeEventListener("abort", cutOff);
-    await leave(worker, link, deps);
+    await leave(registration, link, deps);
   }
 }
 
 async function register(registration: Registration, link: WorkerLink, deps: ConnectDeps): Promise<ConnectedWorker> {
-  const { lease, workers, records, reports } = deps;
+  const { lease, workers, connections, records, reports } = deps;
   if (!lease.isHeld) throw notReady();
   const { tenant, pool, id } = registration;
+  const runnerId = lease.id;
+  const before = workers.get(id);
+  const { tenant: itsTenant, pool: itsPool } = before?.registration ?? registration;
+  // Of another pool it is refused, and nothing befalls the one that has this id.
+  if (itsTenant === tenant && itsPool === pool) {
+    if (before !== undefined) workers.silence(before);
+    connections.set(id, link);
+  }
   await records.add(registration);
   const refusal = await reports.reportNow({ tenant, name: pool });
   if (refusal !== null) {
     await records.remove(registration);
     throw new DomainError({ code: "FAILED_PRECONDITION", reason: "POOL_NAME_TAKEN", message: refusal });
   }
-  // While that was written another connection of the same worker may have come: the last one counts.
+  if (connections.get(id) !== link) throw connectedAnew();
+  // Another runner's by now, though in this process: it was registered with the one before.
+  if (lease.id !== runnerId || !lease.isHeld) throw notReady();
   const worker = workers.get(id) ?? newWorker(registration);
   Object.assign(worker, { registration, link, credit: 0, isDraining: false, heardMs: performance.now() });
   if (workers.get(id) === undefined) workers.add(worker);
@@ -103,38 +116,52 @@ async function resume(
   deps: ConnectDeps,
 ): Promise<void> {
   const { pool, lease, workers, runner, leaseMs } = deps;
-  const ids = new Set(held.map(({ executionId }) => executionId));
-  for (const execution of [...worker.executions.values()]) if (!ids.has(execution.id)) execution.miss();
-  const unknown = [...ids].filter((id) => !worker.executions.has(id));
-  const taken = unknown.length === 0 ? [] : await takeOverFromWorker(pool, lease.id, unknown);
-  const live = unknown.length === 0 ? new Set<string>() : await findLive(pool, unknown);
-  link.say({
-    registered: {
-      lease: toDuration(leaseMs),
-      heartbeat: toDuration(leaseMs / heartbeatsPerLease),
-      maxPayloadBytes,
-      maxMessageBytes,
-    },
-    held: taken.map(({ execution }) => ({ executionId: execution.id, fence: execution.fence })),
-  });
-  for (const id of unknown) {
-    if (live.has(id)) workers.hold(worker, id);
-    else link.cancel({ executionId: id, reason: "REASON_LOST", message: "it is over", grace: undefined });
+  const { id: workerId, tenant, pool: poolName } = worker.registration;
+  const ids = [...new Set(held.map(({ executionId }) => executionId))];
+  for (const execution of [...worker.executions.values()]) if (!ids.includes(execution.id)) execution.miss();
+  const heldBy = { workerId, tenant, pool: poolName, ids };
+  // Also what this runner knows that it has: another runner may have had it meanwhile.
+  const taken = ids.length === 0 ? [] : await takeOverFromWorker(pool, lease.id, heldBy);
+  const live = ids.length === 0 ? new Set<string>() : await findHeldByWorker(pool, lease.id, heldBy);
+  if (worker.link === link) {
+    link.say({
+      registered: {
+        lease: toDuration(leaseMs),
+        heartbeat: toDuration(leaseMs / heartbeatsPerLease),
+        maxPayloadBytes,
+        maxMessageBytes,
+      },
+      held: taken.map(({ execution }) => ({ executionId: execution.id, fence: execution.fence })),
+    });
+    for (const id of ids) settle(worker, link, id, live.has(id), workers);
   }
-  // Only now, because it is looked for among what its worker holds.
+  // Only now, because it is looked for among what its worker holds; and in any case, because it is this runner's.
   runner.takeOver(taken);
 }
 
+function settle(worker: ConnectedWorker, link: WorkerLink, id: string, isLive: boolean, workers: Workers): void {
+  const isItsOwn = isLive && workers.hold(worker, id);
+  if (isItsOwn) worker.executions.get(id)?.askAgain();
+  else if (worker.executions.has(id)) workers.forget(id);
+  else link.cancel(overOf(id));
+}
+
 /** What it has stays its own until its lease is over, unless it has nothing and had said that it takes no more. */
-async function leave(worker: ConnectedWorker, link: WorkerLink, { workers, records }: ConnectDeps): Promise<void> {
-  if (worker.link !== link) return;
-  worker.link = null;
-  workers.refresh(worker);
-  if (worker.isDraining && worker.executions.size === 0) {
+async function leave(
+  registration: Registration,
+  link: WorkerLink,
+  { workers, connections, records }: ConnectDeps,
+): Promise<void> {
+  const { id } = registration;
+  if (connections.get(id) !== link) return;
+  connections.delete(id);
+  const worker = workers.get(id);
+  if (worker !== undefined) workers.silence(worker);
+  if (worker?.isDraining === true && worker.executions.size === 0) {
     workers.remove(worker, "");
-    await records.remove(worker.registration);
+    await records.remove(registration);
   } else {
-    await records.suspend(worker.registration, "silent");
+    await records.suspend(registration, "silent");
   }
 }
 

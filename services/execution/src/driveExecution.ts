@@ -62,28 +62,36 @@ async function start(held: HeldExecution, origin: Origin, deps: DriveDeps): Prom
       deps.moves.observe(held, { type: "starting" });
       await deps.moves.settled(held);
     }
-    return await askToStart(held, deps);
+    return await askToStart(held, gate, deps);
   } finally {
     gate.leave();
   }
 }
 
-async function askToStart(held: HeldExecution, deps: DriveDeps): Promise<Running<AnyEnd> | null> {
+async function askToStart(held: HeldExecution, gate: StartGate, deps: DriveDeps): Promise<Running<AnyEnd> | null> {
+  const { signal } = held.stopping;
   const workload = toWorkload(held.assignment, held.saved.fence);
-  for (let pauseMs = 100; !held.stopping.signal.aborted && !held.isOver; pauseMs = Math.min(pauseMs * 2, 5_000)) {
+  for (let pauseMs = 100; !signal.aborted && !held.isOver; pauseMs = Math.min(pauseMs * 2, 5_000)) {
     try {
       const backend = await deps.openBackend(held.assignment);
-      return await backend.start(workload, held.sink);
+      return await backend.start(workload, held.sink, signal);
     } catch (error) {
       if (error instanceof StartRefused) {
         return finish(held, { type: "startRefused", reason: error.reason, message: error.message }, deps.moves);
       }
       // Also what no backend should throw: whether it took effect is not known, so it counts as no answer.
       deps.moves.observe(held, { type: "unreachable", message: messageOf(error) });
-      await pause(pauseMs, held.stopping.signal);
+      // What was to go to a worker that is gone waits for the next in its turn; all else asks again and again.
+      if (held.assignment.kind === "WORKER") await enterAgain(gate, signal);
+      else await pause(pauseMs, signal);
     }
   }
   return neverStarted(held, deps);
+}
+
+async function enterAgain(gate: StartGate, signal: AbortSignal): Promise<void> {
+  gate.leave();
+  await gate.enter(signal);
 }
 
 async function neverStarted(held: HeldExecution, { moves }: DriveDeps): Promise<null> {

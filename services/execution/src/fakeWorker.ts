@@ -21,6 +21,8 @@ export interface FakeWorker {
   readonly reasons: readonly { readonly reason: string; readonly message: string }[];
   readonly acknowledged: readonly string[];
   readonly held: readonly HeldByWorker[];
+  /** It was told to connect again. */
+  readonly isTurnedAway: boolean;
   /** Words that were heard, heartbeats' answers included. */
   readonly heard: number;
   /** What its connection ended with; null while it stands. */
@@ -44,11 +46,13 @@ export async function connectFakeWorker(address: string, register: Partial<Regis
   const held: HeldByWorker[] = [];
   let heard = 0;
   let isRegistered = false;
+  let isTurnedAway = false;
   let ended: FakeWorker["ended"] = null;
   const stream: ClientDuplexStream<ConnectRequest, ConnectResponse> = client.connect();
   stream.on("data", (message: ConnectResponse) => {
     heard += 1;
     isRegistered ||= message.registered !== undefined;
+    isTurnedAway ||= message.isDraining;
     assigned.push(...message.assigned);
     cancelled.push(...message.cancelled.map(({ executionId }) => executionId));
     reasons.push(...message.cancelled.map(({ reason, message: why }) => ({ reason, message: why })));
@@ -78,6 +82,9 @@ export async function connectFakeWorker(address: string, register: Partial<Regis
     reasons,
     acknowledged,
     held,
+    get isTurnedAway() {
+      return isTurnedAway;
+    },
     get heard() {
       return heard;
     },

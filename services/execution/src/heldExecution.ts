@@ -29,6 +29,8 @@ export interface HeldExecution {
   readonly stopping: AbortController;
   /** Monotonic; before this process began for one that was taken over. */
   readonly createdAtMs: number;
+  /** Since when this runner holds it; monotonic. */
+  readonly heldAtMs: number;
   /** As the database has it, as far as we know. */
   saved: Execution;
   /** Not saved, oldest first. */
@@ -75,6 +77,7 @@ export function hold(options: HoldOptions): HeldExecution {
     span: options.span,
     stopping: new AbortController(),
     createdAtMs: options.createdAtMs,
+    heldAtMs: performance.now(),
     saved: execution,
     observed: [],
     storedStop: stopOf(execution),

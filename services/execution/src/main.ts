@@ -135,6 +135,7 @@ export async function start(app: App, config: Config): Promise<void> {
       pool,
       lease,
       workers,
+      connections: new Map(),
       records,
       reports,
       runner,

@@ -2,7 +2,7 @@
  * Keeps the leases of connected workers, notices those that fell silent, and tells the provider context what every pool is made
  * of. Costs nothing worth counting while no worker is there.
  */
-import type { PromiseClient } from "@capstan/grpc";
+import type { CallSettings, PromiseClient } from "@capstan/grpc";
 import type { Pool } from "@capstan/postgres";
 import type {
   PoolReport,
@@ -29,15 +29,27 @@ export interface ReportOptions {
 /** What has not changed is told again after this, in case it got lost on the other side. */
 const repeatMs = 60_000;
 
+/** Pools in one call; the contract takes 1,000, but each may have many groups. */
+const maxBatch = 100;
+/** A worker that waits for the answer must not give up before. */
+const patienceMs = 3_000;
+
 export function createPoolReports({ pool: db, providers, log }: ReportOptions): PoolReports & {
   /** Tells what has changed since it was last told. */
   reportOnce(): Promise<void>;
 } {
   const told = new Map<string, { readonly what: string; readonly atMs: number }>();
 
-  async function tell(reports: readonly PoolReport[]): Promise<ReadonlyMap<string, string>> {
+  async function tellAll(reports: readonly PoolReport[]): Promise<void> {
+    for (let from = 0; from < reports.length; from += maxBatch) await tell(reports.slice(from, from + maxBatch));
+  }
+
+  async function tell(
+    reports: readonly PoolReport[],
+    settings: CallSettings = {},
+  ): Promise<ReadonlyMap<string, string>> {
     if (reports.length === 0) return new Map();
-    const { answers } = await providers.reportPools({ pools: [...reports] });
+    const { answers } = await providers.reportPools({ pools: [...reports] }, settings);
     const atMs = performance.now();
     for (const report of reports) told.set(keyOf(report), { what: contentOf(report), atMs });
     const refused = reports.flatMap((report, index): [string, string][] => {
@@ -54,7 +66,7 @@ export function createPoolReports({ pool: db, providers, log }: ReportOptions): 
     async reportOnce() {
       const reports = toPoolReports(await surveyPools(db));
       const now = performance.now();
-      await tell(
+      await tellAll(
         reports.filter((report) => {
           const before = told.get(keyOf(report));
           return before?.what !== contentOf(report) || now - before.atMs > repeatMs;
@@ -64,7 +76,8 @@ export function createPoolReports({ pool: db, providers, log }: ReportOptions): 
     async reportNow(pool) {
       try {
         const reports = toPoolReports(await surveyPools(db));
-        const refused = await tell(reports.filter((report) => keyOf(report) === keyOf(pool)));
+        const ofPool = reports.filter((report) => keyOf(report) === keyOf(pool));
+        const refused = await tell(ofPool, { deadlineMs: patienceMs });
         return refused.get(keyOf(pool)) || null;
       } catch (error) {
         log.warn({ err: error, pool: pool.name }, "a pool could not be reported; it is tried again");
@@ -114,7 +127,9 @@ export function startKeepingWorkers({ app, pool, lease, workers, records, report
       lastMs = now;
       if (connected.length > 0) {
         const ids = connected.map(({ registration }) => registration.id);
-        await renewWorkers(pool, lease.id, ids, leaseMs);
+        const kept = await renewWorkers(pool, lease.id, ids, leaseMs);
+        // Its row lapsed during an outage, or says otherwise: nobody counts on it until it has registered again.
+        for (const worker of connected) if (!kept.has(worker.registration.id)) workers.turnAway(worker);
       }
       await records.removeLapsed();
       await reports.reportOnce();

@@ -41,7 +41,7 @@ export interface RunnerOptions {
 export interface QueuedExecution {
   readonly assignment: Assignment;
   readonly fence: number;
-  /** Monotonic. */
+  /** Since when it waits here; monotonic. */
   readonly sinceMs: number;
 }
 
@@ -226,9 +226,9 @@ export function createRunner(options: RunnerOptions): Runner {
     },
 
     queued: () =>
-      [...holding.values()].flatMap(({ held: { assignment, saved, createdAtMs, stopping } }) =>
+      [...holding.values()].flatMap(({ held: { assignment, saved, heldAtMs, stopping } }) =>
         assignment.kind === "WORKER" && saved.state === "ASSIGNED" && !stopping.signal.aborted
-          ? [{ assignment, fence: saved.fence, sinceMs: createdAtMs }]
+          ? [{ assignment, fence: saved.fence, sinceMs: heldAtMs }]
           : [],
       ),
 
@@ -245,6 +245,8 @@ export function createRunner(options: RunnerOptions): Runner {
         if (held.assignment.kind !== "PROCESS") drop(held);
         else stopByRunner(held, { reason: "LOST", message: "the runner lost its lease" }, moves, lostLeaseGraceMs);
       }
+      // Also where nothing ever ran and no backend of theirs is open: they belong to the runner that was.
+      options.workers.clear();
       void options.backends.letGo();
     },
 

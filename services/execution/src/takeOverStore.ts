@@ -53,19 +53,42 @@ export async function reclaimExecutions(
   );
 }
 
+/** A worker, with the executions it says it holds. */
+export interface HeldBy {
+  readonly tenant: string;
+  readonly pool: string;
+  readonly workerId: string;
+  readonly ids: readonly string[];
+}
+
+/** Live, and can be with this worker: of its pool, sent to some worker, and not known to run on another. From `$2` on. */
+const isWithWorker = `e.id = any($2::uuid[]) and e.kind = 'WORKER' and e.end_time is null and e.state <> 'ASSIGNED'
+      and e.tenant = $3 and e.provider_name = $4 and e.external_ref in ('', 'worker:' || $5::text)`;
+
 /** Takes over what a worker holds that has connected to this runner, whoever held it before. */
 export async function takeOverFromWorker(
   db: Db,
   runnerId: string,
-  executionIds: readonly string[],
+  { ids, tenant, pool, workerId }: HeldBy,
 ): Promise<readonly TakenOver[]> {
   return takeOver(
     db,
-    `select e.id from execution e
-      where e.id = any($2::uuid[]) and e.kind = 'WORKER' and e.end_time is null and e.lease_owner <> $1
-      order by e.id for no key update of e`,
-    [runnerId, executionIds],
+    `select e.id from execution e where ${isWithWorker} and e.lease_owner <> $1 order by e.id for no key update of e`,
+    [runnerId, ids, tenant, pool, workerId],
   );
+}
+
+/** Which of a worker's executions are live and held by this runner. */
+export async function findHeldByWorker(
+  db: Db,
+  runnerId: string,
+  { ids, tenant, pool, workerId }: HeldBy,
+): Promise<ReadonlySet<string>> {
+  const { rows } = await db.query<{ id: string }>(
+    `select e.id from execution e where ${isWithWorker} and e.lease_owner = $1`,
+    [runnerId, ids, tenant, pool, workerId],
+  );
+  return new Set(rows.map(({ id }) => id));
 }
 
 /** Gives executions that nothing was done with to other runners; gives back the ids of those that were still to be given. */

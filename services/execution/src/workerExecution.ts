@@ -8,6 +8,8 @@ export interface WorkerExecution {
   readonly started: Promise<Running<HandlerEnd>>;
   /** Whose output it is from now on; null while nobody drives it. */
   sink: OutputSink | null;
+  /** Its worker has said how it ended, and keeps that until it is acknowledged. */
+  hasSaidEnd: boolean;
   /** The handler was called at this time, by the worker's clock. */
   start(time: Date): void;
   finish(end: HandlerEnd, startTime: Date | null): void;
@@ -15,6 +17,8 @@ export interface WorkerExecution {
   lose(message: string): void;
   /** Its worker does not have it: it never got it, or forgot it. */
   miss(): void;
+  /** Asks again what was asked on a connection that has ended. */
+  askAgain(): void;
 }
 
 /** Follows one execution; `askToStop` sends the worker the wish to end it. */
@@ -30,6 +34,7 @@ export function followExecution(
   started.promise.catch(() => {});
   exited.promise.catch(() => {});
   let hasStarted = false;
+  let askAgain = () => {};
 
   function start(time: Date): void {
     if (hasStarted) return;
@@ -38,7 +43,8 @@ export function followExecution(
   }
 
   async function stop(graceMs: number, why?: Stop): Promise<void> {
-    askToStop(graceMs, why);
+    askAgain = () => askToStop(graceMs, why);
+    askAgain();
     // A worker gives up what does not end in time and says so; one that does neither is not waited for any longer.
     const late = setTimeout(() => lose("its worker did not stop it"), graceMs + loseAfterMs);
     await exited.promise.catch(() => {});
@@ -55,12 +61,14 @@ export function followExecution(
     id,
     started: started.promise,
     sink: null,
+    hasSaidEnd: false,
     start,
     finish(end, startTime) {
       start(startTime ?? end.endTime);
       exited.resolve(end);
     },
     lose,
+    askAgain: () => askAgain(),
     miss() {
       if (hasStarted) return lose("its worker no longer knows it");
       hasStarted = true;

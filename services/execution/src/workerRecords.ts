@@ -50,25 +50,36 @@ export function createWorkerRecords({ pool, lease, leaseMs, onChange, onFacts }:
     return count;
   }
 
+  const lastTurns = new Map<string, Promise<unknown>>();
+
+  /** What is written of one worker is written in the order in which it was asked for, whatever happens to it meanwhile. */
+  async function inTurn(id: string, write: () => Promise<unknown>): Promise<void> {
+    const turn = (lastTurns.get(id) ?? Promise.resolve()).then(write, write);
+    lastTurns.set(id, turn);
+    try {
+      await turn;
+    } finally {
+      if (lastTurns.get(id) === turn) lastTurns.delete(id);
+    }
+    onChange();
+  }
+
   return {
-    async add(registration) {
-      await change(async (db) => {
-        const { row, isNew } = await addWorker(db, registration, lease.id, leaseMs);
-        return { rows: isNew ? [row] : [], event: "connected" };
-      });
-      onChange();
-    },
-    async remove({ id }) {
-      await change(async (db) => {
-        const row = await removeWorker(db, lease.id, id);
-        return { rows: row === null ? [] : [row], event: "disconnected" };
-      });
-      onChange();
-    },
-    async suspend({ id }, why) {
-      await suspendWorker(pool, lease.id, id, why);
-      onChange();
-    },
+    add: (registration) =>
+      inTurn(registration.id, () =>
+        change(async (db) => {
+          const { row, isNew } = await addWorker(db, registration, lease.id, leaseMs);
+          return { rows: isNew ? [row] : [], event: "connected" };
+        }),
+      ),
+    remove: ({ id }) =>
+      inTurn(id, () =>
+        change(async (db) => {
+          const row = await removeWorker(db, lease.id, id);
+          return { rows: row === null ? [] : [row], event: "disconnected" };
+        }),
+      ),
+    suspend: ({ id }, why) => inTurn(id, () => suspendWorker(pool, lease.id, id, why)),
     async removeLapsed() {
       return change(async (db) => ({ rows: await removeLapsedWorkers(db), event: "lost" }));
     },

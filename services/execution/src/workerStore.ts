@@ -50,20 +50,28 @@ export async function listWorkersElsewhere(db: Db, runnerId: string): Promise<re
   const { rows } = await db.query<WorkerElsewhere>({
     name: "list_workers_elsewhere",
     text: `select tenant, pool, handlers, labels, runner_id from worker
-            where runner_id <> $1 and is_connected and not is_draining and lease_until > clock_timestamp()`,
+            where runner_id <> $1 and is_connected and not is_draining and lease_until > clock_timestamp()
+              and exists (select from runner r where r.id = runner_id and r.lease_until > clock_timestamp())`,
     values: [runnerId],
   });
   return rows;
 }
 
-/** Keeps the leases of workers that were heard of. */
-export async function renewWorkers(db: Db, runnerId: string, ids: readonly string[], leaseMs: number): Promise<void> {
-  await db.query({
+/** Keeps the leases of workers that were heard of; gives back those that are still connected to this runner for everybody else. */
+export async function renewWorkers(
+  db: Db,
+  runnerId: string,
+  ids: readonly string[],
+  leaseMs: number,
+): Promise<ReadonlySet<string>> {
+  const { rows } = await db.query<{ id: string }>({
     name: "renew_workers",
     text: `update worker set lease_until = clock_timestamp() + $3 * interval '1 millisecond'
-            where id = any($2::uuid[]) and runner_id = $1 and is_connected`,
+            where id = any($2::uuid[]) and runner_id = $1 and is_connected
+           returning id`,
     values: [runnerId, ids, leaseMs],
   });
+  return new Set(rows.map(({ id }) => id));
 }
 
 /** Notes that a worker takes nothing more: it is draining, or silent. Nothing if it is with another runner by now. */

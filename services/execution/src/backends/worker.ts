@@ -9,7 +9,7 @@ export function openWorkerBackend(workers: Workers): Backend<HandlerEnd> {
   return {
     // Whether a pool has workers is told by the workers, not by probes.
     probe: async () => ({ version: "" }),
-    start: (workload, sink) => workers.start(workload, wantedOf(workload), sink),
+    start: (workload, sink, stopping) => workers.start(workload, wantedOf(workload), sink, stopping),
     adopt: (executionId, sink) => workers.adopt(executionId, sink),
     list: async () => workers.list(),
     remove: async (executionId) => workers.forget(executionId),
