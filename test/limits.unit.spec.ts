@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { pageSize, parseFilter } from "@capstan/grpc";
+import { Register } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { describe, expect, it, test } from "vitest";
@@ -12,6 +13,14 @@ import { maxFactBytes } from "../libs/postgres/src/facts.ts";
 import { containerRequest } from "../services/execution/src/backends/dockerRequest.ts";
 import { configSchema as executionConfig } from "../services/execution/src/config.ts";
 import { maxOutputBytes, maxOutputDepth } from "../services/execution/src/output.ts";
+import {
+  maxItems,
+  maxLogBytes,
+  maxMessageLength,
+  maxPayloadBytes,
+  maxProgressLength,
+  readRegister,
+} from "../services/execution/src/worker.ts";
 import { checkSpec, maxSpecBytes, maxSpecJsonBytes } from "../services/job/src/jobSpec.ts";
 import { checkRequest } from "../services/job/src/submitJobs.ts";
 import { checkRegistration } from "../services/provider/src/providerSpec.ts";
@@ -257,6 +266,46 @@ test("docs/limits.md says what a call may hold", () => {
   const nested = (levels: number) => `${"(".repeat(levels)}a = b${")".repeat(levels)}`;
   for (const good of [`a = ${text(4_092)}`, compared(100), nested(32)]) expect(filter(good)).not.toThrow();
   for (const bad of [`a = ${text(4_093)}`, compared(101), nested(33)]) expect(filter(bad)).toThrow();
+});
+
+test("docs/limits.md says what a worker may say of itself, and in one message", () => {
+  const rows = rowsAfter("## A worker");
+  const id = "01a1fc03-5c8b-7000-b28f-2ed6cedfdfbc";
+  const read = (fields: object) => () =>
+    readRegister(Register.fromPartial({ workerId: id, pool: "p", handlers: ["a"], slots: 1, ...fields }), "default");
+  const held = (count: number) => many(count, () => ({ executionId: id }));
+  const cases: readonly Case[] = [
+    ["worker_id", "lower case", {}, { workerId: id.toUpperCase() }],
+    ["pool", "{0,61}", { pool: text(63) }, { pool: text(64) }],
+    ["handlers", "1 to", { handlers: ["a"] }, { handlers: [] }],
+    [
+      "handlers",
+      "256",
+      { handlers: many(256, (index) => `h${index}`) },
+      { handlers: many(257, (index) => `h${index}`) },
+    ],
+    ["handlers", "as `handler`", { handlers: [text(128)] }, { handlers: [text(129)] }],
+    ["slots", "1 to", { slots: 1 }, { slots: 0 }],
+    ["slots", "10,000", { slots: 10_000 }, { slots: 10_001 }],
+    ["labels", "64", { labels: mapOf(64) }, { labels: mapOf(65) }],
+    ["labels", "256", { labels: mapOf(1, text(256)) }, { labels: mapOf(1, text(257)) }],
+    ["labels", "as in a job", { labels: { [text(63)]: "" } }, { labels: { [text(64)]: "" } }],
+    ["sdk, host", "64", { sdk: text(64) }, { sdk: text(65) }],
+    ["sdk, host", "128", { host: text(128) }, { host: text(129) }],
+    ["held", "10,000", { held: held(10_000) }, { held: held(10_001) }],
+  ];
+  for (const [field, says, good, bad] of cases) {
+    expect(rows.get(field), field).toContain(says);
+    expect(read(good), field).not.toThrow();
+    expect(read(bad), field).toThrow();
+  }
+  expect([...rows.keys()].filter((field) => !cases.some(([checked]) => checked === field))).toEqual([]);
+  const message = rowsAfter("| In one message |");
+  expect(message.get("started, finished, progress")).toBe(`${maxItems.toLocaleString("en")} each`);
+  expect(message.get("logs")).toContain(`${maxLogBytes / 1_024} KiB`);
+  expect(page).toContain(`A result has at most ${maxPayloadBytes.toLocaleString("en")} bytes`);
+  expect(page).toContain(`cut at ${maxMessageLength.toLocaleString("en")} characters`);
+  expect(page).toContain(`that of a progress at ${maxProgressLength}.`);
 });
 
 test("docs/limits.md says what a run may use and what a fact may hold", () => {

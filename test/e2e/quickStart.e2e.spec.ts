@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect, type Worker } from "@capstan/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { findFreePort } from "../support/freePort.ts";
@@ -80,6 +81,18 @@ async function jobNamed(name: string): Promise<string> {
   return jobs.find(({ spec }) => spec.name === name)?.id ?? "";
 }
 
+async function withWorker(trial: (worker: Worker) => Promise<void>): Promise<void> {
+  const capstan = connect({ address: env["CAPSTAN_ADDRESS"] ?? "" });
+  const handlers = { double: (input: number) => input * 2 };
+  const worker = await capstan.worker({ pool: "numbers", slots: 1, handlers });
+  try {
+    await trial(worker);
+  } finally {
+    await worker.stop();
+    capstan.close();
+  }
+}
+
 /** What each line of the README's "Using it" comes to. */
 const trials: Readonly<Record<string, (line: string) => Promise<void>>> = {
   "npm start": async () => {
@@ -115,6 +128,19 @@ const trials: Readonly<Record<string, (line: string) => Promise<void>>> = {
     expect(code).toBe(0);
     expect(stdout).not.toBe("");
   },
+  "npx capstan run --handler double --input 21": async (line) => {
+    await withWorker(async () => {
+      const { code, stdout } = await type(line).ended;
+      expect({ code, stdout: stdout.trim() }).toEqual({ code: 0, stdout: "42" });
+    });
+  },
+  "npx capstan worker list": async (line) => {
+    await withWorker(async ({ id }) => {
+      const { code, stdout } = await type(line).ended;
+      expect(code).toBe(0);
+      expect(stdout).toMatch(new RegExp(`${id} .*double`));
+    });
+  },
   "npx capstan provider list": async (line) => {
     const { code, stdout } = await type(line).ended;
     expect(code).toBe(0);
@@ -144,6 +170,14 @@ test("every command that the README shows is tried here", async () => {
 });
 
 test.each(Object.entries(trials))("%s", async (line, trial) => trial(line));
+
+test("the program that the README shows prints what it says", async () => {
+  const readme = await readFile(join(root, "README.md"), "utf8");
+  const [, program = "", prints] = /```js\n([\s\S]*?; \/\/ (\d+)\n[\s\S]*?)```/.exec(readme) ?? [];
+  env["PROGRAM"] = program.replace("127.0.0.1:7100", env["CAPSTAN_ADDRESS"] ?? "");
+  const { code, stdout, stderr } = await type(`'${process.execPath}' --input-type=module -e "$PROGRAM"`).ended;
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: `${prints}\n`, stderr: "" });
+});
 
 test("every example is accepted", async () => {
   const { code } = await type(
