@@ -23,6 +23,7 @@ test("an input and a result of 256 KiB work, and one byte more is refused with t
   const tooMuch = await capstan.jobs.submit({ ...job, handler: "tooMuch" });
   await expect(tooMuch.result()).rejects.toMatchObject({
     name: "JobFailed",
+    reason: "NON_RETRYABLE",
     message: expect.stringContaining(`the limit is ${kib256}`),
   });
   await worker.stop();
@@ -78,9 +79,9 @@ test("a handler learns that its job was cancelled, and the log and progress of i
   const job = await capstan.jobs.submit({ name: "wait", handler: "wait", pool: "cancelled" });
   await eventually(async () => expect((await job.get()).state).toBe("JOB_STATE_RUNNING"));
   const { executionId = "" } = (await job.get()).steps[0] ?? {};
-  await job.cancel();
+  await job.cancel({ message: "enough" });
   await expect(job.result()).rejects.toMatchObject({ state: "CANCELLED", reason: "CANCELLED_BY_USER" });
-  expect(reasons).toMatchObject([{ name: "Stopped" }]);
+  expect(reasons).toMatchObject([{ name: "Stopped", reason: "CANCELLED_BY_USER", message: "enough" }]);
   let text = "";
   for await (const { part } of capstan.executions.tailLogs({ executionId, afterSequence: 0, follow: true })) {
     if (part?.$case === "chunk") text += part.value.data.toString();
