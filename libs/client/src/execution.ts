@@ -88,9 +88,17 @@ export function outcomeOf(error: unknown, stopped: Stopped | null): WorkerOutcom
   return stopped === null ? "WORKER_OUTCOME_FAILED" : "WORKER_OUTCOME_STOPPED";
 }
 
-/** What was thrown, for people. */
+/** What was thrown, for people. Anything can be thrown, also what cannot be shown. */
 export function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error).slice(0, maxMessageLength);
+  try {
+    return describe(error).slice(0, maxMessageLength);
+  } catch {
+    return "it threw something that has no form as text";
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
   const isPlain = error.name === "Error" || error.name === "NonRetryable";
-  return (isPlain ? error.message || error.name : `${error.name}: ${error.message}`).slice(0, maxMessageLength);
+  return isPlain ? String(error.message || error.name) : `${error.name}: ${error.message}`;
 }

@@ -59,7 +59,8 @@ export function runExecutions(handlers: Handlers, outbox: Outbox, onEnd: () => v
 
   function fail(execution: Execution, error: unknown): void {
     if (execution.isGivenUp) return;
-    if (error instanceof Error && error.stack !== undefined && execution.stopped === null) execution.log(error.stack);
+    if (error instanceof Error && typeof error.stack === "string" && execution.stopped === null)
+      execution.log(error.stack);
     end(execution, outcomeOf(error, execution.stopped), messageOf(error));
   }
 

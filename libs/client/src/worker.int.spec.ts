@@ -211,6 +211,32 @@ test("a handler that does not stop is given up after its grace, and its slot is 
   expect(connection.finished).toHaveLength(1);
 });
 
+test("what is assigned and cancelled in one message is stopped", async () => {
+  const runner = await startFakeRunner();
+  await work(runner, { handlers: { untilAborted } });
+  const connection = await runner.connection(0);
+  const assigned = newAssignment("untilAborted");
+  const { executionId } = assigned;
+  const why = { reason: "REASON_CANCELLED_BY_USER", message: "", grace: { seconds: 600, nanos: 0 } } as const;
+  connection.say({ assigned: [assigned], cancelled: [{ executionId, ...why }] });
+  await eventually(() => expect(connection.finished).toMatchObject([{ outcome: "WORKER_OUTCOME_STOPPED" }]));
+});
+
+test.each<[string, unknown]>([
+  ["has no form as text", Object.create(null)],
+  ["is an error whose message and stack are no texts", Object.assign(new Error(), { message: { code: 7 }, stack: 8 })],
+])("what a handler throws fails its execution and nothing else, also if it %s", async (_, thrown) => {
+  const runner = await startFakeRunner();
+  const handler = () => {
+    throw thrown;
+  };
+  await work(runner, { slots: 1, handlers: { handler } });
+  const connection = await runner.connection(0);
+  connection.assign("handler");
+  await eventually(() => expect(connection.finished).toMatchObject([{ outcome: "WORKER_OUTCOME_FAILED" }]));
+  await eventually(() => expect(connection.credit).toBe(2));
+});
+
 test("what is lost is forgotten at once: nothing more is said of it", async () => {
   const runner = await startFakeRunner();
   const { handler, call } = heldHandler();
