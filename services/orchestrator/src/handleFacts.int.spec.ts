@@ -1,12 +1,14 @@
 import { DomainError } from "@capstan/errors";
-import { uuidv7 } from "@capstan/postgres";
+import { openPool, uuidv7 } from "@capstan/postgres";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readConsumers, withNats } from "../../../test/support/broker.ts";
-import { queryOnce } from "../../../test/support/database.ts";
+import { createTestLog, queryOnce } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { cancelling, ended, started, submitted } from "./fakeFacts.ts";
+import { handleJobFacts } from "./handleFacts.ts";
+import type { Contexts } from "./perform.ts";
 import { sagaId } from "./runJob.ts";
 import { askedAbout, openTestWorld, stageOf, type TestOrchestrator, type TestWorld } from "./startTestService.ts";
 
@@ -138,4 +140,24 @@ test("a cancel that overtakes the fact it is about ends the attempt before it be
   expect(await stageOf(orchestrator, jobId)).toBe("COMPENSATED");
   expect(askedAbout(world.contexts, jobId)).toEqual(expect.arrayContaining(["report CANCELLED", "release"]));
   expect(askedAbout(world.contexts, jobId)).not.toContain("start");
+});
+
+test("a saga that was not claimed is told of, also if its key has opened while it was written", async () => {
+  const pool = openPool({ url: world.database.urlOf("orchestrator"), schema: "orchestrator", log: createTestLog() });
+  const told: string[] = [];
+  let isOpen = false;
+  const placing = {
+    isOpen() {
+      const was = isOpen;
+      isOpen = true;
+      return was;
+    },
+    place: () => {},
+    waiting: (keys: readonly string[]) => void told.push(...keys),
+  };
+  const deps = { pool, placing, contexts: {} as Contexts, onFreed: () => {}, onFacts: () => {} };
+  const about = { context: "job", type: "", time: new Date(), stream: "", streamSequence: 1, deliveries: 1 };
+  await handleJobFacts(deps, [{ ...submitted(), ...about }]);
+  await pool.end();
+  expect(told).toHaveLength(1);
 });

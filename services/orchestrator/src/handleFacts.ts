@@ -13,14 +13,14 @@ export async function handleJobFacts(
 ): Promise<void> {
   const sagas = facts.flatMap(newSagasOf);
   const { placing } = deps;
+  // Asked once: what opens while they are written is no reason to leave out those that were not claimed.
+  const open = new Set(sagas.map(({ placementKey }) => placementKey).filter((key) => placing.isOpen(key)));
   const fresh =
-    sagas.length === 0 ? [] : await insertSagas(deps.pool, sagas, ({ placementKey }) => placing.isOpen(placementKey));
+    sagas.length === 0 ? [] : await insertSagas(deps.pool, sagas, ({ placementKey }) => open.has(placementKey));
   await cancelSagas(deps, facts);
   // Only now: what is cancelled in the same breath has moved on, and is not placed.
   placing.place(fresh);
-  placing.waiting(
-    sagas.filter(({ placementKey }) => !placing.isOpen(placementKey)).map(({ placementKey }) => placementKey),
-  );
+  placing.waiting(sagas.map(({ placementKey }) => placementKey).filter((key) => !open.has(key)));
 }
 
 async function cancelSagas(deps: SagaDeps, facts: readonly ReceivedFact[]): Promise<void> {
