@@ -7,6 +7,7 @@ import { createTestLoops } from "../../../test/support/loops.ts";
 import { appendFacts, requeueFacts, type StoredFact } from "./facts.ts";
 import { openPool } from "./pool.ts";
 import { type Loops, relayOnce, startRelay } from "./relay.ts";
+import { inTransaction } from "./transaction.ts";
 import { uuidv7 } from "./uuid.ts";
 
 let database: TestDatabase;
@@ -78,6 +79,93 @@ test("a fact is published moments after its wake, not at the next poll", async (
   relay.wake();
   await eventually(() => expect(broker.stored).toHaveLength(1));
   expect(performance.now() - before).toBeLessThan(1_000);
+});
+
+/** A relay that has read the list once, and a way to write facts in a transaction that wakes it. */
+async function startFreshRelay(publish: (facts: readonly StoredFact[]) => Promise<readonly boolean[]>) {
+  const relay = startRelay({ pool, context: "job", publish, log, app: loops });
+  const commit = async (...facts: Parameters<typeof appendFacts>[1]) => {
+    await inTransaction(pool, (db) => appendFacts(db, facts));
+    relay.wake();
+  };
+  await commit(exampleFact());
+  await eventually(isListEmpty);
+  return { relay, commit };
+}
+
+test("what a transaction of this process commits is published as it was written, without being read back", async () => {
+  const broker = createBroker();
+  const { commit } = await startFreshRelay(broker.publish);
+  const statements: string[] = [];
+  pool.on("acquire", (client) => {
+    const query = client.query.bind(client) as (...values: unknown[]) => unknown;
+    Object.assign(client, {
+      query: (...values: unknown[]) => {
+        const [first] = values;
+        statements.push(typeof first === "string" ? first : ((first as { name?: string }).name ?? ""));
+        return query(...values);
+      },
+    });
+  });
+  const id = uuidv7();
+  for (const sequence of oneTo(5)) await commit(exampleFact({ aggregateId: id, sequence }));
+  await eventually(isListEmpty);
+  expect(sequencesOf(broker.stored, id)).toEqual(oneTo(5));
+  const { rows } = await pool.query(
+    "select time, data::text as json from event where aggregate_id = $1 order by sequence",
+    [id],
+  );
+  const published = broker.stored.filter(({ aggregateId }) => aggregateId === id);
+  expect(published.map(({ time, json, context }) => ({ time, json, context }))).toEqual(
+    rows.map((row) => ({ ...row, context: "job" })),
+  );
+  expect(statements).toContain("relay_remove_fresh");
+  expect(statements).not.toContain("relay_list");
+});
+
+test("a fact from memory does not overtake an older one that another process has listed", async () => {
+  const broker = createBroker();
+  const { commit } = await startFreshRelay(broker.publish);
+  const other = openPool({ url: database.url, schema: "job", log });
+  const ids = Array.from({ length: 20 }, () => uuidv7());
+  for (const aggregateId of ids) {
+    await inTransaction(other, (db) => appendFacts(db, [exampleFact({ aggregateId })]));
+    await commit(exampleFact({ aggregateId, sequence: 2 }));
+  }
+  await other.end();
+  await eventually(isListEmpty);
+  // What is committed while the list is read may go out twice, and the broker drops the second.
+  for (const id of ids) expect([...new Set(sequencesOf(broker.stored, id))]).toEqual([1, 2]);
+});
+
+test("a publisher that fails or throws under way loses nothing of what was in memory", async () => {
+  let calls = 0;
+  const broker = createBroker();
+  const { commit } = await startFreshRelay(async (facts) => {
+    calls += 1;
+    if (calls % 4 === 2) return facts.map(() => false);
+    if (calls % 4 === 3) throw new Error("broker is away");
+    return broker.publish(facts);
+  });
+  const id = uuidv7();
+  for (const sequence of oneTo(30)) await commit(exampleFact({ aggregateId: id, sequence }));
+  await eventually(isListEmpty, 30_000);
+  expect([...new Set(sequencesOf(broker.stored, id))]).toEqual(oneTo(30));
+});
+
+test("a transaction that is rolled back publishes nothing", async () => {
+  const broker = createBroker();
+  const { commit } = await startFreshRelay(broker.publish);
+  const lost = exampleFact();
+  const undone = inTransaction(pool, async (db) => {
+    await appendFacts(db, [lost]);
+    throw new Error("changed its mind");
+  });
+  await expect(undone).rejects.toThrow("changed its mind");
+  const kept = exampleFact();
+  await commit(kept);
+  await eventually(() => expect(broker.stored.at(-1)?.aggregateId).toBe(kept.aggregateId));
+  expect(sequencesOf(broker.stored, lost.aggregateId)).toEqual([]);
 });
 
 test("many facts go in several passes without waiting for the poll", async () => {

@@ -3,7 +3,8 @@
  * schema; others wait. A crash between publishing and taking off publishes again, with the same id.
  *
  * What this process has just committed it publishes from memory. The list itself is read when that is not all: at the start, after a
- * failure, when there is too much, when another process may have older facts of the same aggregate, and now and then.
+ * failure, when there is too much, when another process may have older facts of the same aggregate, and now and then. What is
+ * committed while it is read may go out twice; JetStream drops the second.
  */
 import type { Pool } from "pg";
 import type { Db } from "./db.ts";
@@ -115,8 +116,13 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
   async function relayFresh(): Promise<boolean> {
     const batch = fresh.splice(0, batchSize);
     for (const { json } of batch) freshBytes -= json.length;
-    const { state, isAll } = await publishFresh(pool, publish, batch);
-    return settle(state, !isAll);
+    try {
+      const { state, isAll } = await publishFresh(pool, publish, batch);
+      return settle(state, !isAll);
+    } catch (error) {
+      list(); // the batch is no longer in memory
+      throw error;
+    }
   }
 
   /** True when there is more to do at once. */
