@@ -204,9 +204,9 @@ export function createWorkers(leaseMs: number): Workers {
     forget(executionId) {
       const [link, followed] = [holders.get(executionId)?.link, find(executionId)];
       drop(executionId);
+      if (followed?.hasSaidEnd === true) return link?.acknowledge(executionId);
       followed?.lose("it is over");
-      if (followed?.hasSaidEnd === true) link?.acknowledge(executionId);
-      else link?.cancel(overOf(executionId));
+      link?.cancel(overOf(executionId));
     },
     clear() {
       for (const worker of byId.values()) {
