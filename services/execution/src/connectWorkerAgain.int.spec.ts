@@ -208,6 +208,23 @@ describe("a worker that says", () => {
     for (const id of [started, both]) await eventually(() => isIn(id, "SUCCEEDED"));
   });
 
+  test("what Postgres takes as no text has its end, its progress and its log recorded all the same", async () => {
+    const service = await open();
+    const worker = await connectFakeWorker(service.address);
+    const [good, bad] = [await startOn(worker, service), await startOn(worker, service)];
+    worker.say({
+      progress: [{ executionId: good, fraction: Number.NaN, message: "a\0\u001b[31mb" }],
+      logs: [{ executionId: good, data: Buffer.from([0, 0xff, 0xfe]) }],
+      credit: -5,
+    });
+    await eventually(async () => expect((await get(good))?.progress).toMatchObject({ message: "a\0\u001b[31mb" }));
+    worker.finish(good, { result: { "a\0": "b\0", long: "\u{1f600}".repeat(3) } });
+    worker.finish(bad, { outcome: "WORKER_OUTCOME_FAILED", message: `no\0pe${"\u{1f600}".repeat(2_000)}` });
+    await eventually(() => isIn(good, "SUCCEEDED"));
+    await eventually(() => isIn(bad, "FAILED"));
+    expect((await get(good))?.result).toEqual({ "a\0": "b\0", long: "\u{1f600}".repeat(3) });
+  });
+
   test("a result that readers could not read fails for good", async () => {
     const service = await open();
     const worker = await connectFakeWorker(service.address);

@@ -35,7 +35,7 @@ export async function hearWorker(worker: ConnectedWorker, message: ConnectReques
   }
   if (credit > 0) worker.credit = Math.min(worker.credit + credit, worker.registration.slots);
   if (credit > 0 || isDraining) deps.workers.refresh(worker);
-  if (credit + started.length + finished.length + logs.length + progress.length === 0) worker.link?.say({});
+  if (credit + started.length + finished.length + logs.length + progress.length === 0) worker.link?.answer();
 }
 
 function hearEnd(worker: ConnectedWorker, finished: ExecutionFinished): void {

@@ -18,6 +18,8 @@ export interface WorkerLink {
   assign(assigned: ExecutionAssigned): void;
   cancel(cancelled: ExecutionCancelled): void;
   acknowledge(executionId: string): void;
+  /** Answers a heartbeat; not while the connection cannot keep up: what is on its way says the same. */
+  answer(): void;
   /** Says at once, before anything else that is waiting. */
   say(message: Partial<ConnectResponse>): void;
 }
@@ -80,6 +82,9 @@ export function openLink(stream: WorkerStream, onRoom: (hasRoom: boolean) => voi
     acknowledge(executionId) {
       acknowledged.push(executionId);
       schedule();
+    },
+    answer() {
+      if (!isFull) send({});
     },
     say: send,
   };
