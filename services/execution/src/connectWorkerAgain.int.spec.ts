@@ -197,6 +197,16 @@ describe("a worker that says", () => {
     expect(worker.ended).toMatchObject({ code: 3, message: expect.stringContaining("labels") });
   });
 
+  test("it is one of another pool is refused, and that one goes on", async () => {
+    const service = await open();
+    const worker = await connectFakeWorker(service.address);
+    const other = await connectFakeWorker(service.address, { workerId: worker.id, pool: "other" });
+    expect(other.ended?.code).toBe(9);
+    const id = await startOn(worker, service);
+    worker.finish(id);
+    await eventually(() => expect(worker.acknowledged).toEqual([id]));
+  });
+
   test("times that cannot be has its end recorded with ours", async () => {
     const service = await open();
     const worker = await connectFakeWorker(service.address, { slots: 2 });
