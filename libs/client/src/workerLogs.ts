@@ -5,9 +5,13 @@ import type { WorkerLog } from "@capstan/proto/capstan/execution/v1/worker_servi
 const maxMessageBytes = 256 * 1024;
 /** Of all executions together. */
 const maxWaitingBytes = 8 * 1024 * 1024;
+/** What a buffer takes beside its bytes, about: with short lines most of the memory. */
+const pieceBytes = 100;
 
 interface Waiting {
   pieces: Buffer[];
+  /** The memory they take. */
+  bytes: number;
   droppedLines: number;
 }
 
@@ -28,7 +32,9 @@ export function createLogBuffer(): LogBuffer {
     const all = of.pieces.length === 1 ? (of.pieces[0] as Buffer) : Buffer.concat(of.pieces);
     const piece = all.subarray(0, room);
     of.pieces = piece.length === all.length ? [] : [all.subarray(room)];
-    bytes -= piece.length;
+    const left = of.pieces.length === 0 ? 0 : all.length - piece.length + pieceBytes;
+    bytes -= of.bytes - left;
+    of.bytes = left;
     return piece;
   }
 
@@ -38,15 +44,17 @@ export function createLogBuffer(): LogBuffer {
     },
     has: (executionId) => waiting.has(executionId),
     add(executionId, text) {
-      const of = waiting.get(executionId) ?? { pieces: [], droppedLines: 0 };
+      const of = waiting.get(executionId) ?? { pieces: [], bytes: 0, droppedLines: 0 };
       waiting.set(executionId, of);
       const line = Buffer.from(text.endsWith("\n") ? text : `${text}\n`);
-      if (bytes + line.length > maxWaitingBytes) {
+      const more = line.length + pieceBytes;
+      if (bytes + more > maxWaitingBytes) {
         of.droppedLines += 1;
         return;
       }
       of.pieces.push(line);
-      bytes += line.length;
+      of.bytes += more;
+      bytes += more;
     },
     take() {
       const taken: WorkerLog[] = [];
@@ -70,7 +78,7 @@ export function createLogBuffer(): LogBuffer {
       return taken;
     },
     drop(executionId) {
-      for (const piece of waiting.get(executionId)?.pieces ?? []) bytes -= piece.length;
+      bytes -= waiting.get(executionId)?.bytes ?? 0;
       waiting.delete(executionId);
     },
   };

@@ -23,15 +23,27 @@ test("a message holds 256 KiB, and what does not fit comes in the next", () => {
 
 test("what is too much to wait is dropped and counted, and there is room again once it is sent or not wanted", () => {
   const logs = createLogBuffer();
-  const mebibyte = "x".repeat(1024 * 1024 - 1);
+  // Of memory: with its line end, and with what a buffer takes beside its bytes.
+  const mebibyte = "x".repeat(1024 * 1024 - 1 - 100);
   for (let count = 0; count < 10; count += 1) logs.add("a", mebibyte);
   logs.drop("b");
   let text = "";
   while (logs.isWaiting) text += textOf(logs.take());
-  expect(text.length).toBeGreaterThan(8 * 1024 * 1024);
+  expect(text.length).toBeGreaterThan(8 * mebibyte.length);
   expect(text.endsWith("(2 lines were dropped: they came faster than they could be sent)\n")).toBe(true);
   for (let count = 0; count < 8; count += 1) logs.add("a", mebibyte);
   logs.drop("a");
   logs.add("b", "after");
   expect(textOf(logs.take())).toBe("after\n");
+});
+
+test("empty lines count for the memory that they take, and give it back when they are sent", () => {
+  const logs = createLogBuffer();
+  for (let count = 0; count < 200_000; count += 1) logs.add("a", "");
+  let text = "";
+  while (logs.isWaiting) text += textOf(logs.take());
+  const kept = text.indexOf("(");
+  expect(kept).toBeLessThan(100_000);
+  for (let count = 0; count < kept; count += 1) logs.add("a", "");
+  expect(textOf(logs.take())).toBe("\n".repeat(kept));
 });
