@@ -20,7 +20,7 @@ export interface ProbeOptions {
 
 const maxReport = 1_000;
 /** A provider that was just registered takes no work before its first probe, so new ones are looked for more often. */
-const lookMs = 2_000;
+const lookMs = 5_000;
 
 export function startProbes({ app, backends, providers, intervalMs, timeoutMs }: ProbeOptions): Loop {
   const nextProbe = new Map<string, number>();

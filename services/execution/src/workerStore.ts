@@ -109,6 +109,14 @@ export async function removeWorker(db: Db, runnerId: string, id: string): Promis
   return rows[0] ?? null;
 }
 
+export async function hasLapsedWorkers(db: Db): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: "has_lapsed_workers",
+    text: "select from worker where lease_until < clock_timestamp() limit 1",
+  });
+  return rowCount === 1;
+}
+
 /** Removes those whose lease is over, whoever had them; gives back what they were. */
 export async function removeLapsedWorkers(db: Db): Promise<readonly WorkerRow[]> {
   const { rows } = await db.query<WorkerRow>({

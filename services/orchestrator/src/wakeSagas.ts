@@ -6,7 +6,7 @@ import { claimOverdue } from "./sagaStore.ts";
 const passLimit = 256;
 
 export function startWaking(app: App, deps: SagaDeps): Loop {
-  return app.startLoop({ name: "wake-sagas", intervalMs: 2_000, once: () => wakeSagasOnce(deps) });
+  return app.startLoop({ name: "wake-sagas", intervalMs: 5_000, once: () => wakeSagasOnce(deps) });
 }
 
 /** One pass; true when there may be more. */
