@@ -281,7 +281,9 @@ describe("what waits for a worker", () => {
   });
 
   test("goes to and fro between runners whose workers are busy no oftener than each is patient", async () => {
-    const services = [await open(), await open()] as const;
+    // So long that the busy ones, who say nothing, are not given up.
+    const env = { CAPSTAN_WORKER_LEASE_MS: "600000" };
+    const services = [await open(env), await open(env)] as const;
     for (const service of services) {
       const busy = await connectFakeWorker(service.address, { slots: 1 });
       await startOn(busy, service);
