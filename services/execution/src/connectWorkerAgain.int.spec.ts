@@ -29,8 +29,10 @@ afterEach(async () => {
   await database.drop();
 });
 
+/** Leases are so long that workers who say nothing are not given up. */
 async function open(env: Readonly<Record<string, string>> = {}): Promise<TestService> {
-  const opened = await startTestService({ database, natsUrl: nats.url, env });
+  const more = { CAPSTAN_WORKER_LEASE_MS: "600000", ...env };
+  const opened = await startTestService({ database, natsUrl: nats.url, env: more });
   running.push(opened);
   return opened;
 }
@@ -88,6 +90,8 @@ describe("a worker whose runner", () => {
     const service = await open();
     const worker = await connectFakeWorker(service.address);
     await query("delete from execution.worker");
+    // All are looked at when one comes.
+    await connectFakeWorker(service.address);
     await eventually(() => expect(worker.isTurnedAway).toBe(true));
   });
 
@@ -246,7 +250,7 @@ describe("a worker that says", () => {
   });
 
   test("never that something began cannot keep it from being stopped", async () => {
-    const service = await open();
+    const service = await open({ CAPSTAN_WORKER_LEASE_MS: "3000" });
     const worker = await connectFakeWorker(service.address);
     const [id = ""] = await startCalls(service, 1, { stopGrace: { seconds: 0, nanos: 100e6 } });
     await assignedTo(worker);
@@ -281,9 +285,7 @@ describe("what waits for a worker", () => {
   });
 
   test("goes to and fro between runners whose workers are busy no oftener than each is patient", async () => {
-    // So long that the busy ones, who say nothing, are not given up.
-    const env = { CAPSTAN_WORKER_LEASE_MS: "600000" };
-    const services = [await open(env), await open(env)] as const;
+    const services = [await open(), await open()] as const;
     for (const service of services) {
       const busy = await connectFakeWorker(service.address, { slots: 1 });
       await startOn(busy, service);
