@@ -207,7 +207,7 @@ describe("a worker that is connected", () => {
     const worker = await connectFakeWorker(service.address);
     const before = worker.heard;
     worker.say({});
-    await eventually(() => expect(worker.heard).toBe(before + 1));
+    await eventually(() => expect(worker.heard).toBeGreaterThan(before));
   });
 });
 

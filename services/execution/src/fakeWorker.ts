@@ -35,7 +35,13 @@ export interface FakeWorker {
   cut(): void;
 }
 
-/** Connects and registers; answers when it was accepted or refused. It grants as much credit as it has slots. */
+/** Far less than the lease of the tests, which a busy machine may need to say anything else. */
+const heartbeatMs = 300;
+
+/**
+ * Connects and registers; answers when it was accepted or refused. It grants as much credit as it has slots, and says that it lives
+ * until it is cut or has ended, as every worker does.
+ */
 export async function connectFakeWorker(address: string, register: Partial<Register> = {}): Promise<FakeWorker> {
   const client = new WorkerServiceClient(address, credentials.createInsecure());
   const id = register.workerId ?? randomUUID();
@@ -65,7 +71,10 @@ export async function connectFakeWorker(address: string, register: Partial<Regis
   stream.on("end", () => {
     ended ??= { code: 0, message: "" };
   });
+  const heartbeats = setInterval(() => say({}), heartbeatMs);
+  stream.on("close", () => clearInterval(heartbeats));
   onTestFinished(() => {
+    clearInterval(heartbeats);
     stream.cancel();
     client.close();
   });
@@ -99,9 +108,13 @@ export async function connectFakeWorker(address: string, register: Partial<Regis
       say({ finished: [finished], credit: 1 });
     },
     end() {
+      clearInterval(heartbeats);
       say({ isDraining: true });
       stream.end();
     },
-    cut: () => stream.cancel(),
+    cut() {
+      clearInterval(heartbeats);
+      stream.cancel();
+    },
   };
 }
