@@ -289,6 +289,7 @@ test("docs/limits.md says what a worker may say of itself, and in one message", 
     ["slots", "10,000", { slots: 10_000 }, { slots: 10_001 }],
     ["labels", "64", { labels: mapOf(64) }, { labels: mapOf(65) }],
     ["labels", "256", { labels: mapOf(1, text(256)) }, { labels: mapOf(1, text(257)) }],
+    ["labels", "control characters", { labels: { a: "b" } }, { labels: { a: "\0" } }],
     ["labels", "as in a job", { labels: { [text(63)]: "" } }, { labels: { [text(64)]: "" } }],
     ["sdk, host", "64", { sdk: text(64) }, { sdk: text(65) }],
     ["sdk, host", "128", { host: text(128) }, { host: text(129) }],
@@ -304,6 +305,7 @@ test("docs/limits.md says what a worker may say of itself, and in one message", 
   expect(message.get("started, finished, progress")).toBe(`${maxItems.toLocaleString("en")} each`);
   expect(message.get("logs")).toContain(`${maxLogBytes / 1_024} KiB`);
   expect(page).toContain(`A result has at most ${maxPayloadBytes.toLocaleString("en")} bytes`);
+  expect(page).toContain(`and ${maxOutputDepth} levels; one that is larger or deeper`);
   expect(page).toContain(`cut at ${maxMessageLength.toLocaleString("en")} characters`);
   expect(page).toContain(`that of a progress at ${maxProgressLength}.`);
 });
