@@ -117,8 +117,9 @@ async function resume(
 ): Promise<void> {
   const { pool, lease, workers, runner, leaseMs } = deps;
   const { id: workerId, tenant, pool: poolName } = worker.registration;
-  const ids = [...new Set(held.map(({ executionId }) => executionId))];
-  for (const execution of [...worker.executions.values()]) if (!ids.includes(execution.id)) execution.miss();
+  const known = new Set(held.map(({ executionId }) => executionId));
+  const ids = [...known];
+  for (const execution of [...worker.executions.values()]) if (!known.has(execution.id)) execution.miss();
   const heldBy = { workerId, tenant, pool: poolName, ids };
   // Also what this runner knows that it has: another runner may have had it meanwhile.
   const taken = ids.length === 0 ? [] : await takeOverFromWorker(pool, lease.id, heldBy);
