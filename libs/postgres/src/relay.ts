@@ -36,7 +36,7 @@ export interface RelayOptions {
 }
 
 export interface Relay {
-  /** Call it after a commit that appended facts; without it they wait for the next poll, up to 5 s. */
+  /** Call it after a commit that appended facts; without it they wait for the next poll, up to 11 s. */
   wake(): void;
   stop(): Promise<void>;
 }
@@ -44,7 +44,7 @@ export interface Relay {
 const batchSize = 500;
 /** Facts and bytes of them kept in memory at most; beyond, they are read from the list. */
 const maxFresh = { facts: 5_000, bytes: 16 * 1024 * 1024 };
-const pollMs = 5_000;
+const pollMs = 10_000;
 const busyRetryMs = 20;
 const failureRetryMs = { first: 100, longest: 2_000 };
 const failuresToReport = 8; // 100 ms and so on until two seconds: the first ten seconds

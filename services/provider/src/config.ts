@@ -18,7 +18,7 @@ export const configSchema = z.object({
     .int()
     .min(50)
     .max(600_000)
-    .default(5_000)
+    .default(10_000)
     .describe("Longest time that an unconfirmed reservation outlives its hold"),
   CAPSTAN_RESERVATION_RETENTION_HOURS: z.coerce
     .number()
