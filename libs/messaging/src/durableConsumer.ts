@@ -48,7 +48,9 @@ export async function openDurable(options: DurableOptions): Promise<Consumer> {
   refuseDifferences(`consumer ${options.durable} of ${stream}`, wanted, info.config);
   // Less is wanted than before, or the server has learnt to filter: what it sends too much is passed over all the same.
   if (!isNew && filtersOf(info.config) !== filtersOf(filters)) {
-    await manager.consumers.update(stream, options.durable, { ...info.config, ...filters });
+    // The client lays these over what is there, and the server takes one kind of filter only.
+    const none = { filter_subject: undefined, filter_subjects: undefined };
+    await manager.consumers.update(stream, options.durable, { ...none, ...filters } as Partial<ConsumerConfig>);
   }
   if (isNew) options.log.info({ stream, durable: options.durable, isAhead }, "consumer was created");
   return jetstream(options.nc).consumers.getConsumerFromInfo(info);

@@ -115,6 +115,20 @@ test("a consumer that begins later gets everything, and only what it filters for
   await eventually(() => expect(steps.received.map((fact) => fact.type)).toEqual(["capstan.job.v1.step.succeeded"]));
 });
 
+test("a consumer that is started again may filter for more, for less, and for everything", async () => {
+  const filters = ["job.job.submitted", "job.step.*", "job.job.cancelling"].map((fact) => `capstan.v1.*.${fact}.*`);
+  for (const filterSubjects of [filters.slice(0, 2), filters, filters.slice(0, 1), filters.slice(1), []]) {
+    const { received, consumer } = consume({ durable: "changing", filterSubjects });
+    await eventually(() => expect(consumer.isHealthy()).toBe(true));
+    const [wanted, other] = [exampleFact({ event: "submitted" }), exampleFact({ noun: "step", event: "ready" })];
+    await publish(wanted, other, exampleFact({ event: "cancelling" }));
+    const has = (part: string) => filterSubjects.length === 0 || filterSubjects.some((each) => each.includes(part));
+    const expected = [has("submitted"), has("step"), has("cancelling")].filter(Boolean).length;
+    await eventually(() => expect(received).toHaveLength(expected));
+    await consumer.stop();
+  }
+});
+
 test("two replicas share the facts", async () => {
   const replicas = [consume({ maxBatch: 5 }), consume({ maxBatch: 5 })];
   await publish(...Array.from({ length: 200 }, () => exampleFact()));
