@@ -36,7 +36,10 @@ export interface RelayOptions {
 }
 
 export interface Relay {
-  /** Call it after a commit that appended facts; without it they wait for the next poll, up to 11 s. */
+  /**
+   * Call it after something was listed outside of a transaction of this pool, or again; without it that waits for the next poll, up to
+   * 11 s. What a transaction appends is published after its COMMIT without being asked for.
+   */
   wake(): void;
   stop(): Promise<void>;
 }
@@ -54,7 +57,6 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
   let mustList = true; // whatever an earlier process left is due at once
   let fresh: StoredFact[] = [];
   let freshBytes = 0;
-  let unclaimedWakes = 0;
   let failures = 0;
   let timer: NodeJS.Timeout | undefined;
   const loop = app.startLoop({ name: `${context}-relay`, intervalMs: pollMs, once });
@@ -66,8 +68,7 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
   });
 
   readFreshFacts(pool, (facts) => {
-    unclaimedWakes += 1;
-    if (mustList) return;
+    if (mustList) return; // they will be read with the list, which is being read or is due
     fresh.push(...facts);
     for (const { json } of facts) freshBytes += json.length;
     if (fresh.length > maxFresh.facts || freshBytes > maxFresh.bytes) list();
@@ -81,19 +82,14 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     freshBytes = 0;
   }
 
-  /** Who has committed facts in a transaction wakes us for what we have already; others list something by themselves. */
   function wake(): void {
-    if (unclaimedWakes > 0) unclaimedWakes -= 1;
-    else list();
+    list();
     loop.wake();
   }
 
   function wakeIn(ms: number): void {
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      list();
-      loop.wake();
-    }, ms);
+    timer = setTimeout(wake, ms);
   }
 
   function retryLater(): void {
@@ -106,7 +102,6 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     if (fresh.length > 0) return await relayFresh();
     // An idle relay costs one small statement a poll; it opens a transaction only when there is something.
     if (!mustList && (await isEmpty(pool))) return false;
-    unclaimedWakes = 0;
     list();
     mustList = false; // what is committed from now on is handed to us
     const { state, count } = await relayOnce(pool, publish);

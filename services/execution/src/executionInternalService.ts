@@ -22,7 +22,8 @@ import { findMarks, type Stopped, type StopRequest, stopExecutions } from "./sto
 export interface ExecutionInternalDeps {
   readonly pool: Pool;
   readonly runner: Runner;
-  readonly onFacts: () => void;
+  /** Facts were listed for publishing again. */
+  readonly onListedAgain: () => void;
   /** There are executions on record that this runner may have to take up. */
   readonly onUnknown: () => void;
 }
@@ -64,16 +65,15 @@ async function startExecutions(
   return { outcomes };
 }
 
-async function tellEndsAgain(ids: readonly string[], { pool, onFacts }: ExecutionInternalDeps): Promise<void> {
-  if (ids.length > 0 && (await requeueTerminalFacts(pool, ids)) > 0) onFacts();
+async function tellEndsAgain(ids: readonly string[], { pool, onListedAgain }: ExecutionInternalDeps): Promise<void> {
+  if (ids.length > 0 && (await requeueTerminalFacts(pool, ids)) > 0) onListedAgain();
 }
 
 async function stopAll(stops: readonly StopRequest[], deps: ExecutionInternalDeps): Promise<void> {
-  const { pool, runner, onFacts } = deps;
+  const { pool, runner } = deps;
   let asked = new Map(stops.map((stop) => [stop.id, stop]));
   while (asked.size > 0) {
     const stopped = await stopOrMark(pool, asked);
-    if (stopped.some(({ outcome }) => outcome === "MARKED")) onFacts();
     // Also what was asked before: the answer to that commit may have been lost, and then nobody has told the runner.
     const stopping = stopped.filter((each) => each.outcome === "STOPPING");
     runner.stop(new Map(stopping.map(({ id, reason, message }): [string, Stop] => [id, { reason, message }])));

@@ -49,7 +49,6 @@ export async function start(app: App, config: Config): Promise<void> {
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
   const relay = startRelay({ pool, context: schema, publish, log, app });
-  const onFacts = () => relay.wake();
 
   const installation = await readInstallation(pool);
   const leaseMs = config.CAPSTAN_WORKER_LEASE_MS;
@@ -75,7 +74,6 @@ export async function start(app: App, config: Config): Promise<void> {
     logs,
     wakes,
     containerStarts: config.CAPSTAN_CONTAINER_STARTS,
-    onFacts,
     onStarted: metrics.started,
     onEnded: metrics.ended,
     log,
@@ -113,7 +111,7 @@ export async function start(app: App, config: Config): Promise<void> {
 
   const reports = createPoolReports({ pool, providers, log });
   const onChange = () => keeping.wake();
-  const records = createWorkerRecords({ pool, lease, leaseMs, onChange, onFacts });
+  const records = createWorkerRecords({ pool, lease, leaseMs, onChange });
   const keeping = startKeepingWorkers({ app, pool, lease, workers, records, reports, leaseMs });
   const progress = startSavingProgress({ app, pool, lease });
   const onDraining = ({ registration }: ConnectedWorker) =>
@@ -147,7 +145,7 @@ export async function start(app: App, config: Config): Promise<void> {
   app.addService(ExecutionServiceService, createExecutionService({ db: pool, wakes, isWrittenHere: runner.knows }));
   app.addService(
     ExecutionInternalServiceService,
-    createExecutionInternalService({ pool, runner, onFacts, onUnknown: reaper.wake }),
+    createExecutionInternalService({ pool, runner, onListedAgain: relay.wake, onUnknown: reaper.wake }),
   );
 }
 

@@ -17,8 +17,6 @@ import { decide, type Observation } from "./verdict.ts";
 
 export interface MoveWriterOptions {
   readonly pool: Pool;
-  /** After each commit that had facts in it. */
-  readonly onFacts: () => void;
   /** Its end is saved. */
   readonly onEnd: (held: HeldExecution) => void;
   /** The database knows of a stop that this runner did not. */
@@ -127,7 +125,6 @@ async function flush(batch: readonly HeldExecution[], options: MoveWriterOptions
   const drafts = batch.flatMap((held) => (held.isOver ? [] : draft(held)));
   if (drafts.length === 0) return [];
   const saved = await save(options.pool, drafts);
-  if (drafts.some(({ facts }) => facts.length > 0)) options.onFacts();
   const refused = drafts.filter(({ move }) => !saved.has(move.execution.id));
   for (const each of drafts) if (saved.has(each.move.execution.id)) settle(each, options);
   await reconcile(refused, options);

@@ -30,8 +30,6 @@ export interface RunnerOptions {
   readonly wakes: Wakes;
   /** Starts that one container engine is asked for at once. */
   readonly containerStarts: number;
-  /** After each commit that had facts in it. */
-  readonly onFacts: () => void;
   readonly onStarted: (assignment: Assignment) => void;
   readonly onEnded: (held: HeldExecution) => void;
   readonly log: { warn(fields: object, message: string): void; error(fields: object, message: string): void };
@@ -85,7 +83,6 @@ export function createRunner(options: RunnerOptions): Runner {
   const moves = createMoveWriter({
     pool,
     log,
-    onFacts: options.onFacts,
     onStopFound: (held) => stopDriving(held),
     onEnd(held) {
       forget(held);

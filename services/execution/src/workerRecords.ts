@@ -28,13 +28,11 @@ export interface WorkerRecordsOptions {
   readonly leaseMs: number;
   /** After each change of what a pool is made of. */
   readonly onChange: () => void;
-  /** After each commit that had facts in it. */
-  readonly onFacts: () => void;
 }
 
-export function createWorkerRecords({ pool, lease, leaseMs, onChange, onFacts }: WorkerRecordsOptions): WorkerRecords {
+export function createWorkerRecords({ pool, lease, leaseMs, onChange }: WorkerRecordsOptions): WorkerRecords {
   async function change(work: (db: Db) => Promise<{ rows: readonly WorkerRow[]; event: string }>): Promise<number> {
-    const count = await inTransaction(pool, async (db) => {
+    return inTransaction(pool, async (db) => {
       const { rows, event } = await work(db);
       if (rows.length === 0) return 0;
       const last = await lastSequences(
@@ -47,8 +45,6 @@ export function createWorkerRecords({ pool, lease, leaseMs, onChange, onFacts }:
       );
       return rows.length;
     });
-    if (count > 0) onFacts();
-    return count;
   }
 
   const lastTurns = new Map<string, Promise<unknown>>();

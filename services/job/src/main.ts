@@ -30,10 +30,9 @@ export async function start(app: App, config: Config): Promise<void> {
   await app.untilReady("stream", () => ensureStream(nats, { context: schema }, log));
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
-  const relay = startRelay({ pool, context: schema, publish, log, app });
+  startRelay({ pool, context: schema, publish, log, app });
   const noteJobs = startJobTelemetry(pool);
   const onCommit = (jobs: readonly Job[]) => {
-    relay.wake();
     timers.remind(jobs);
     noteJobs(jobs);
   };

@@ -14,8 +14,6 @@ export interface SagaDeps {
   readonly contexts: Contexts;
   /** Called with sagas that have ended: what they held is free. */
   readonly onFreed: (sagas: readonly Saga[]) => void;
-  /** Called after facts were committed. */
-  readonly onFacts: () => void;
 }
 
 /** A saga and what happened to it, in order. */
@@ -142,10 +140,7 @@ export interface Move {
 }
 
 /** Saves sagas that nobody else has moved meanwhile, and tells of what an operator should know; gives back the ids that were saved. */
-export async function saveMoves(
-  { pool, onFacts }: Pick<SagaDeps, "pool" | "onFacts">,
-  moves: readonly Move[],
-): Promise<Set<string>> {
+export async function saveMoves({ pool }: Pick<SagaDeps, "pool">, moves: readonly Move[]): Promise<Set<string>> {
   if (moves.length === 0) return new Set();
   const told = moves.map((move) => ({ ...move, news: newsOf(move.before, move.after) }));
   if (told.every(({ news }) => news.length === 0)) {
@@ -154,7 +149,7 @@ export async function saveMoves(
       moves.map(({ after }) => after),
     );
   }
-  const saved = await inTransaction(pool, async (db) => {
+  return inTransaction(pool, async (db) => {
     const ids = await saveSagas(
       db,
       told.map(({ after, news }) => ({ ...after, sequence: after.sequence + news.length })),
@@ -167,6 +162,4 @@ export async function saveMoves(
     if (facts.length > 0) await appendFacts(db, facts);
     return ids;
   });
-  onFacts();
-  return saved;
 }

@@ -155,7 +155,7 @@ test("a saga that was not claimed is told of, also if its key has opened while i
     place: () => {},
     waiting: (keys: readonly string[]) => void told.push(...keys),
   };
-  const deps = { pool, placing, contexts: {} as Contexts, onFreed: () => {}, onFacts: () => {} };
+  const deps = { pool, placing, contexts: {} as Contexts, onFreed: () => {} };
   const about = { context: "job", type: "", time: new Date(), stream: "", streamSequence: 1, deliveries: 1 };
   await handleJobFacts(deps, [{ ...submitted(), ...about }]);
   await pool.end();

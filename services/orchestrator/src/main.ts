@@ -43,10 +43,10 @@ export async function start(app: App, config: Config): Promise<void> {
   });
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
-  const relay = startRelay({ pool, context: schema, publish, log, app });
-  const base = { pool, contexts, onFacts: () => relay.wake() };
+  startRelay({ pool, context: schema, publish, log, app });
+  const base = { pool, contexts };
   const placing = startPlacing(app, { ...base, onPlaced: startSagaTelemetry(pool) });
-  const deps = { ...base, onFreed: placing.freed, onWaiting: placing.waiting, placing };
+  const deps = { ...base, onFreed: placing.freed, placing };
   startWaking(app, deps);
 
   const handlers = {

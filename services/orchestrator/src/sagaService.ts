@@ -4,6 +4,7 @@ import { type Call, decodePageToken, encodePageToken, pageSize, parseFilter, una
 import { listDeadLetters, type ReceivedFact, replayDeadLetters } from "@capstan/messaging";
 import type { SagaServiceServer } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { driveSagas, type SagaDeps } from "./driveSagas.ts";
+import type { Placing } from "./placeSagas.ts";
 import type { Happened } from "./runJob.ts";
 import { toMessage } from "./sagaProto.ts";
 import { filterFields, getSaga, listSagas, type SagaView } from "./sagaQueries.ts";
@@ -13,8 +14,8 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export interface SagaServiceOptions extends SagaDeps {
   readonly handleFacts: (facts: readonly ReceivedFact[]) => Promise<void>;
-  /** Called after a saga may be WAITING again. */
-  readonly onWaiting: (keys: readonly string[]) => void;
+  /** Told of sagas that may be WAITING again. */
+  readonly placing: Pick<Placing, "waiting">;
 }
 
 export function createSagaService(options: SagaServiceOptions): SagaServiceServer {
@@ -39,7 +40,7 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
       });
     }
     await driveSagas(options, [{ saga, happened: [happened] }]);
-    options.onWaiting([saga.placementKey]);
+    options.placing.waiting([saga.placementKey]);
     return { saga: toMessage(await readSaga(id, call)) };
   }
 

@@ -39,26 +39,15 @@ export interface Capacity {
   expire(limit: number): Promise<number>;
 }
 
-/** `onCommit` is called after each commit that has left facts. */
-export function createCapacity(pool: Pool, onCommit: () => void): Capacity {
-  async function end(
-    ids: readonly string[],
-    state: "RELEASED" | "EXPIRED",
-    traceparent: string | null,
-  ): Promise<number> {
-    const ended = await repeatLostRaces(() => inTransaction(pool, (db) => endAll(db, ids, state, traceparent)));
-    if (ended > 0) onCommit();
-    return ended;
+export function createCapacity(pool: Pool): Capacity {
+  function end(ids: readonly string[], state: "RELEASED" | "EXPIRED", traceparent: string | null): Promise<number> {
+    return repeatLostRaces(() => inTransaction(pool, (db) => endAll(db, ids, state, traceparent)));
   }
 
   return {
     async reserve(requests, traceparent) {
       if (requests.length === 0) return [];
-      const { answers, held } = await repeatLostRaces(() =>
-        inTransaction(pool, (db) => reserveAll(db, requests, traceparent)),
-      );
-      if (held > 0) onCommit();
-      return answers;
+      return repeatLostRaces(() => inTransaction(pool, (db) => reserveAll(db, requests, traceparent)));
     },
     async release(ids, traceparent) {
       return ids.length === 0 ? 0 : end([...new Set(ids)].sort(), "RELEASED", traceparent);
@@ -75,7 +64,7 @@ async function reserveAll(
   db: Db,
   requests: readonly CapacityRequest[],
   traceparent: string | null,
-): Promise<{ answers: CapacityAnswer[]; held: number }> {
+): Promise<CapacityAnswer[]> {
   const asked = new Map(requests.map((request) => [request.reservationId, request]));
   // On one connection the second statement runs after the first has its locks, and so sees all that it waited for.
   const [{ providers, now }, reservations] = await Promise.all([
@@ -100,11 +89,10 @@ async function reserveAll(
     await Promise.all([insertReservations(db, held), moveProviders(db, moves, { now, traceparent })]);
   }
   const byId = new Map(providers.map((provider) => [provider.id, provider]));
-  const answers = requests.map(({ reservationId }) => {
+  return requests.map(({ reservationId }) => {
     const there = known.get(reservationId);
     return there === undefined ? answerOf(placed.get(reservationId)) : repeated(there, byId);
   });
-  return { answers, held: held.length };
 }
 
 async function placeFresh(

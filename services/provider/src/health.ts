@@ -10,17 +10,17 @@ export interface Observation {
   readonly message: string;
 }
 
-/** Notes the observations in their order; those of providers that are gone are passed over. True if anything was written. */
+/** Notes the observations in their order; those of providers that are gone are passed over. */
 export async function noteHealth(
   pool: Pool,
   observations: readonly Observation[],
   threshold: number,
   traceparent: string | null,
-): Promise<boolean> {
+): Promise<void> {
   const seen = Map.groupBy(observations, ({ providerId }) => providerId);
   const decide = (provider: Provider) => observeAll(provider, seen.get(provider.id) ?? [], threshold);
   const changing = (await findProviders(pool, [...seen.keys()])).filter((provider) => decide(provider).length > 0);
-  if (changing.length === 0) return false;
+  if (changing.length === 0) return;
   await inTransaction(pool, async (db) => {
     const { providers, now } = await lockProviders(
       db,
@@ -29,7 +29,6 @@ export async function noteHealth(
     const moves = providers.map((before) => ({ before, events: decide(before) }));
     await moveProviders(db, moves, { now, traceparent });
   });
-  return true;
 }
 
 /** Each observation is of the provider as the ones before it have left it; their times do not matter to the rule. */

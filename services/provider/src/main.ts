@@ -28,16 +28,12 @@ export async function start(app: App, config: Config): Promise<void> {
   await app.untilReady("stream", () => ensureStream(nats, { context: schema }, log));
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
-  const relay = startRelay({ pool, context: schema, publish, log, app });
-  const onCommit = () => relay.wake();
+  startRelay({ pool, context: schema, publish, log, app });
 
-  const capacity = createCapacity(pool, onCommit);
+  const capacity = createCapacity(pool);
   const failureThreshold = config.CAPSTAN_HEALTH_FAILURE_THRESHOLD;
-  app.addService(ProviderServiceService, createProviderService({ pool, onCommit }));
-  app.addService(
-    ProviderInternalServiceService,
-    createProviderInternalService({ pool, capacity, failureThreshold, onCommit }),
-  );
+  app.addService(ProviderServiceService, createProviderService({ pool }));
+  app.addService(ProviderInternalServiceService, createProviderInternalService({ pool, capacity, failureThreshold }));
 
   startExpiry(app, capacity, config.CAPSTAN_EXPIRE_INTERVAL_MS);
   startPruning(app, pool, config.CAPSTAN_RESERVATION_RETENTION_HOURS * hour);

@@ -19,12 +19,10 @@ export interface ProviderInternalServiceOptions {
   readonly capacity: Capacity;
   /** Failed probes in a row that make a provider UNHEALTHY. */
   readonly failureThreshold: number;
-  /** Called after each commit that has left facts. */
-  readonly onCommit: () => void;
 }
 
 export function createProviderInternalService(options: ProviderInternalServiceOptions): ProviderInternalServiceServer {
-  const { pool, capacity, failureThreshold, onCommit } = options;
+  const { pool, capacity, failureThreshold } = options;
   return {
     reserveCapacity: unary(async ({ requests }, { traceparent }) => ({
       answers: await capacity.reserve(readCapacityRequests(requests), traceparent),
@@ -61,14 +59,12 @@ export function createProviderInternalService(options: ProviderInternalServiceOp
         // An engine's words are not ours to trust: one line, bounded.
         message: withoutControlCharacters(message).slice(0, maxHealthMessageLength),
       }));
-      if (seen.length > 0 && (await noteHealth(pool, seen, failureThreshold, traceparent))) onCommit();
+      if (seen.length > 0) await noteHealth(pool, seen, failureThreshold, traceparent);
       return {};
     }),
 
-    reportPools: unary(async ({ pools }, { traceparent }) => {
-      const { answers, changed } = await reportPools(pool, readPoolReports(pools), traceparent);
-      if (changed) onCommit();
-      return { answers: [...answers] };
-    }),
+    reportPools: unary(async ({ pools }, { traceparent }) => ({
+      answers: [...(await reportPools(pool, readPoolReports(pools), traceparent))],
+    })),
   };
 }

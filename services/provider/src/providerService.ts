@@ -53,11 +53,9 @@ const changeable = ["capacity", "labels", "endpoint"];
 
 export interface ProviderServiceOptions {
   readonly pool: Pool;
-  /** Called after each commit that has left facts. */
-  readonly onCommit: () => void;
 }
 
-export function createProviderService({ pool, onCommit }: ProviderServiceOptions): ProviderServiceServer {
+export function createProviderService({ pool }: ProviderServiceOptions): ProviderServiceServer {
   /** One provider, locked, moved by what is decided about it. */
   async function move(named: string, call: Call, decide: (provider: Provider) => readonly ProviderEvent[]) {
     const reference = referenceTo(named);
@@ -66,7 +64,6 @@ export function createProviderService({ pool, onCommit }: ProviderServiceOptions
       const moves = providers.map((before) => ({ before, events: decide(before) }));
       return moveProviders(db, moves, { now, traceparent: call.traceparent });
     });
-    onCommit();
     return { provider: toMessage(after) };
   }
 
@@ -93,9 +90,7 @@ export function createProviderService({ pool, onCommit }: ProviderServiceOptions
       const kind = kindFromMessage(kindMessage);
       const violations = checkRegistration(name, { kind, capacity, labels, endpoint });
       if (violations.length > 0 || kind === null || capacity === undefined) throw invalid(violations);
-      const answer = await register(name, { kind, capacity, labels, endpoint }, call);
-      if (!answer.existed) onCommit();
-      return answer;
+      return register(name, { kind, capacity, labels, endpoint }, call);
     }),
 
     getProvider: unary(async ({ provider }, call) => ({ provider: toMessage(await find(provider, call)) })),

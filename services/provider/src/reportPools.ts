@@ -29,12 +29,6 @@ export interface PoolReport {
   readonly refusal: string;
 }
 
-/** What became of reports; `changed` if anything was written. */
-export interface Reported {
-  readonly answers: readonly PoolAnswer[];
-  readonly changed: boolean;
-}
-
 /** Refuses only a batch that is too large. */
 export function readPoolReports(messages: readonly ReportMessage[]): readonly PoolReport[] {
   if (messages.length > maxBatch) {
@@ -57,12 +51,12 @@ export async function reportPools(
   pool: Pool,
   reports: readonly PoolReport[],
   traceparent: string | null,
-): Promise<Reported> {
+): Promise<readonly PoolAnswer[]> {
   const good = reports.filter(({ refusal }) => refusal === "");
   const there = byName(await findNamed(pool, good));
   const news = good.filter((report) => tellsNews(report, there.get(keyOf(report))));
   const after = news.length === 0 ? there : await repeatLostRaces(() => write(pool, good, news, traceparent));
-  return { answers: reports.map((report) => answerTo(report, after.get(keyOf(report)))), changed: news.length > 0 };
+  return reports.map((report) => answerTo(report, after.get(keyOf(report))));
 }
 
 function write(

@@ -37,15 +37,14 @@ export async function startTestService(): Promise<TestService> {
   const database = await createMigratedDatabase("provider", new URL("../migrations/", import.meta.url));
   const log = createTestLog();
   const pool = openPool({ url: database.url, schema: "provider", max: 10, log });
-  const onCommit = () => {};
-  const capacity = createCapacity(pool, onCommit);
+  const capacity = createCapacity(pool);
   const server = await serve({
     address: "127.0.0.1:0",
     services: [
-      { definition: ProviderServiceService, implementation: { ...createProviderService({ pool, onCommit }) } },
+      { definition: ProviderServiceService, implementation: { ...createProviderService({ pool }) } },
       {
         definition: ProviderInternalServiceService,
-        implementation: { ...createProviderInternalService({ pool, capacity, failureThreshold: 3, onCommit }) },
+        implementation: { ...createProviderInternalService({ pool, capacity, failureThreshold: 3 }) },
       },
     ],
     health: () => true,
