@@ -2,7 +2,6 @@
  * Executions for workers come to any runner, but run where their workers are connected. What waits here for a worker that only
  * another runner has, or has sooner, is handed over to that runner before it was started.
  */
-import { failingConstraint } from "@capstan/labels";
 import type { Pool } from "@capstan/postgres";
 import type { App, Loop } from "@capstan/service";
 import { wantedOf } from "./backends/worker.ts";
@@ -10,7 +9,8 @@ import { toHandlerCall } from "./executionProto.ts";
 import type { QueuedExecution, Runner } from "./runner.ts";
 import type { RunnerLease } from "./runnerLease.ts";
 import { handOverExecutions } from "./takeOverStore.ts";
-import type { Wanted } from "./workerPools.ts";
+import type { Registration } from "./worker.ts";
+import { keyOf, suits, type Wanted } from "./workerPools.ts";
 import { listWorkersElsewhere, type WorkerElsewhere } from "./workerStore.ts";
 import type { Workers } from "./workers.ts";
 
@@ -34,15 +34,10 @@ export function startHandOver({ app, pool, lease, runner, workers, onHandedOver 
     name: "hand-over-executions",
     intervalMs,
     once: async () => {
-      const stuck = runner.queued().filter((each) => !isServedHere(each, workers));
+      const stuck = stuckHere(runner.queued(), workers);
       if (stuck.length === 0 || !lease.isHeld) return;
       const elsewhere = await listWorkersElsewhere(pool, lease.id);
-      if (elsewhere.length === 0) return;
-      const moves = stuck.slice(0, maxBatch).flatMap((each, index) => {
-        const suiting = elsewhere.filter((worker) => suits(worker, wantedBy(each)));
-        const worker = suiting[index % suiting.length];
-        return worker === undefined ? [] : [{ id: each.assignment.id, fence: each.fence, runnerId: worker.runner_id }];
-      });
+      const moves = stuck.flatMap((alike) => movesTo(elsewhere, alike)).slice(0, maxBatch);
       if (moves.length === 0) return;
       runner.letGoOf(await handOverExecutions(pool, lease.id, moves));
       app.log.info({ executions: moves.length }, "handed over executions whose workers are elsewhere");
@@ -51,28 +46,46 @@ export function startHandOver({ app, pool, lease, runner, workers, onHandedOver 
   });
 }
 
-function isServedHere(each: QueuedExecution, workers: Workers): boolean {
-  const age = performance.now() - each.sinceMs;
-  if (age > patienceMs) return false;
-  const wanted = wantedBy(each);
-  return [...workers.all()].some(({ isOpen, registration }) => isOpen && suits(registration, wanted));
+/** Executions that the same workers may run. */
+interface Alike {
+  readonly wanted: Wanted;
+  readonly executions: readonly QueuedExecution[];
 }
 
-function wantedBy({ assignment }: QueuedExecution): Wanted {
-  return wantedOf({ tenant: assignment.tenant, handler: toHandlerCall(assignment) });
+/** What no worker here may run, and what those here have been too busy for. */
+function stuckHere(queued: readonly QueuedExecution[], workers: Workers): readonly Alike[] {
+  const impatientMs = performance.now() - patienceMs;
+  return groupAlike(queued).flatMap(({ wanted, executions }) => {
+    const isServed = [...workers.all()].some(({ isOpen, registration }) => isOpen && mayRun(registration, wanted));
+    const stuck = isServed ? executions.filter(({ sinceMs }) => sinceMs < impatientMs) : executions;
+    return stuck.length === 0 ? [] : [{ wanted, executions: stuck }];
+  });
 }
 
-function suits(
-  {
-    tenant,
-    pool,
-    handlers,
-    labels,
-  }: Pick<WorkerElsewhere, "tenant" | "pool" | "labels"> & {
-    readonly handlers: Iterable<string>;
-  },
-  wanted: Wanted,
-): boolean {
-  const isThere = tenant === wanted.tenant && pool === wanted.pool;
-  return isThere && new Set(handlers).has(wanted.name) && failingConstraint(wanted.constraints, labels) === null;
+function groupAlike(queued: readonly QueuedExecution[]): readonly Alike[] {
+  const groups = new Map<string, { wanted: Wanted; executions: QueuedExecution[] }>();
+  for (const each of queued) {
+    const { tenant } = each.assignment;
+    const wanted = wantedOf({ tenant, handler: toHandlerCall(each.assignment) });
+    const key = `${tenant}/${wanted.pool}/${keyOf(wanted)}`;
+    const group = groups.get(key) ?? { wanted, executions: [] };
+    groups.set(key, group);
+    group.executions.push(each);
+  }
+  return [...groups.values()];
+}
+
+/** To the runners of the workers that may run them, in turn. */
+function movesTo(elsewhere: readonly WorkerElsewhere[], { wanted, executions }: Alike) {
+  const suiting = elsewhere.filter((worker) => mayRun({ ...worker, handlers: new Set(worker.handlers) }, wanted));
+  return executions.flatMap(({ assignment, fence }, index) => {
+    const worker = suiting[index % suiting.length];
+    return worker === undefined ? [] : [{ id: assignment.id, fence, runnerId: worker.runner_id }];
+  });
+}
+
+type Located = Pick<Registration, "tenant" | "pool" | "handlers" | "labels">;
+
+function mayRun(worker: Located, wanted: Wanted): boolean {
+  return worker.tenant === wanted.tenant && worker.pool === wanted.pool && suits(worker, wanted);
 }

@@ -89,14 +89,19 @@ function takeNext<T extends Taker>(pool: Pool<T>, wanted: Wanted): T | null {
   for (let tries = 0; tries < workers.length; tries += 1) {
     pool.next = pool.next + 1 < workers.length ? pool.next + 1 : 0;
     const worker = workers[pool.next];
-    if (worker === undefined || !worker.isOpen || worker.credit <= 0 || !suits(worker, wanted)) continue;
+    if (worker === undefined || !worker.isOpen || worker.credit <= 0) continue;
+    if (!suits(worker.registration, wanted)) continue;
     worker.credit -= 1;
     return worker;
   }
   return null;
 }
 
-function suits({ registration: { handlers, labels } }: Taker, { name, constraints }: Wanted): boolean {
+/** Whether a worker of the pool may run the call at all. */
+export function suits(
+  { handlers, labels }: Pick<Registration, "handlers" | "labels">,
+  { name, constraints }: Pick<Wanted, "name" | "constraints">,
+): boolean {
   return handlers.has(name) && (constraints.length === 0 || failingConstraint(constraints, labels) === null);
 }
 
@@ -129,7 +134,7 @@ function enqueue<T>(
   signal.addEventListener("abort", giveUp, { once: true });
 }
 
-/** Those with the same key are served by the same workers. */
-function keyOf({ name, constraints }: Wanted): string {
+/** Of one pool, those with the same key are served by the same workers. */
+export function keyOf({ name, constraints }: Wanted): string {
   return constraints.length === 0 ? name : JSON.stringify([name, constraints]);
 }
