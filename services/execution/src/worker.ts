@@ -3,6 +3,7 @@
  * the comments of the protos promise.
  */
 import { type FieldViolation, invalid } from "@capstan/errors";
+import { checkLabels } from "@capstan/labels";
 import type { Register } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 
 /** A worker as it registered; never changes while it lives. */
@@ -29,15 +30,12 @@ export const maxProgressLength = 256;
 const maxSlots = 10_000;
 const maxHandlers = 256;
 const maxHeld = 10_000;
-const maxLabels = 64;
-const maxLabelLength = 256;
 const maxSdkLength = 64;
 const maxHostLength = 128;
 
 const uuidPattern = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 const poolPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const handlerPattern = /^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,126}[a-zA-Z0-9])?$/;
-const labelKeyPattern = /^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$/;
 
 /** The registration in our words; refuses with every bad field. */
 export function readRegister(register: Register | undefined, tenant: string): Registration {
@@ -73,7 +71,8 @@ function checkRegister(register: Register): FieldViolation[] {
         refuseIf(!handlerPattern.test(name), `handlers[${index}]`, `must match ${handlerPattern.source}`),
       ),
     ...refuseIf(slots < 1 || slots > maxSlots, "slots", `must be 1 to ${maxSlots}`),
-    ...checkLabels(labels),
+    // Pools are counted together: a NUL, which jsonb does not take, would keep all of them from being reported.
+    ...checkLabels(labels, "register.labels"),
     ...refuseIf(sdk.length > maxSdkLength, "sdk", `has more than ${maxSdkLength} characters`),
     ...refuseIf(host.length > maxHostLength, "host", `has more than ${maxHostLength} characters`),
     ...refuseIf(held.length > maxHeld, "held", `has ${held.length} executions; the limit is ${maxHeld}`),
@@ -83,22 +82,6 @@ function checkRegister(register: Register): FieldViolation[] {
         refuseIf(!uuidPattern.test(executionId), `held[${index}].execution_id`, "must be a UUID in lower case"),
       ),
   ];
-}
-
-function checkLabels(labels: Readonly<Record<string, string>>): FieldViolation[] {
-  const entries = Object.entries(labels);
-  const field = "register.labels";
-  if (entries.length > maxLabels) {
-    return [{ field, description: `has ${entries.length} labels; the limit is ${maxLabels}` }];
-  }
-  return entries.flatMap(([key, value]) => [
-    ...(labelKeyPattern.test(key) ? [] : [{ field, description: `a key must match ${labelKeyPattern.source}` }]),
-    ...(value.length <= maxLabelLength
-      ? []
-      : [{ field: `${field}.${key}`, description: `has more than ${maxLabelLength} characters` }]),
-    // Pools are counted together: a NUL, which jsonb does not take, would keep all of them from being reported.
-    ...(/\p{Cc}/u.test(value) ? [{ field, description: "a value must not contain control characters" }] : []),
-  ]);
 }
 
 /** It is shown in terminals and logs: no control character may stand in it. */

@@ -3,7 +3,7 @@
  * comments of the protos promise.
  */
 import type { FieldViolation } from "@capstan/errors";
-import type { Labels } from "@capstan/labels";
+import { checkLabels, type Labels } from "@capstan/labels";
 
 export const providerKinds = ["PROCESS", "DOCKER", "WORKER"] as const;
 export type ProviderKind = (typeof providerKinds)[number];
@@ -27,15 +27,12 @@ export interface ProviderSpec {
 export type SpecChange = Partial<Pick<ProviderSpec, "capacity" | "labels" | "endpoint">>;
 
 const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-const labelKeyPattern = /^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$/;
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const endpointPattern = /^(unix:\/\/\/[\x21-\x7e]+|tcp:\/\/([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\]):\d{1,5})$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
 const controlCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
 const maxSlots = 100_000;
-const maxLabels = 64;
-const maxLabelLength = 256;
 const maxEndpointLength = 256;
 
 export function isUuid(text: string): boolean {
@@ -68,7 +65,7 @@ export function checkRegistration(
     ...checkName(name),
     ...checkKind(spec.kind),
     ...checkCapacity(spec.capacity),
-    ...checkLabels(spec.labels),
+    ...checkLabels(spec.labels, "labels"),
     ...checkEndpoint(spec.endpoint, spec.kind),
   ];
 }
@@ -95,7 +92,7 @@ export function checkChange({ capacity, labels, endpoint }: SpecChange, kind: Pr
       ? []
       : isPool
         ? ofPool("labels", "cannot be set; those of the connected workers count")
-        : checkLabels(labels)),
+        : checkLabels(labels, "labels")),
     ...(endpoint === undefined
       ? []
       : isPool
@@ -121,22 +118,6 @@ function checkCapacity(capacity: Amount | undefined): readonly FieldViolation[] 
     ...(cpuMillis < 0 ? [{ field: "capacity.cpu_millis", description: `is ${cpuMillis}; must not be negative` }] : []),
     ...(memoryMib < 0 ? [{ field: "capacity.memory_mib", description: `is ${memoryMib}; must not be negative` }] : []),
   ];
-}
-
-/** Every bad label. */
-export function checkLabels(labels: Labels): readonly FieldViolation[] {
-  const entries = Object.entries(labels);
-  if (entries.length > maxLabels) {
-    return [{ field: "labels", description: `has ${entries.length} entries; the limit is ${maxLabels}` }];
-  }
-  return entries.flatMap(([key, value]) => {
-    const field = `labels[${JSON.stringify(key.slice(0, 64))}]`;
-    if (!labelKeyPattern.test(key)) return [{ field, description: `keys must match ${labelKeyPattern.source}` }];
-    if (value.length > maxLabelLength) {
-      return [{ field, description: `has ${value.length} characters; the limit is ${maxLabelLength}` }];
-    }
-    return hasControlCharacters(value) ? [{ field, description: "must not contain control characters" }] : [];
-  });
 }
 
 function checkEndpoint(endpoint: string, kind: ProviderKind | null): readonly FieldViolation[] {

@@ -3,8 +3,7 @@
  * they were told in, so that the same workers again are the same groups.
  */
 import type { FieldViolation } from "@capstan/errors";
-import type { Labels } from "@capstan/labels";
-import { checkLabels } from "./providerSpec.ts";
+import { checkLabels, type Labels } from "@capstan/labels";
 
 export interface WorkerGroup {
   /** Sorted, each once. */
@@ -61,7 +60,7 @@ export function checkGroups(groups: readonly WorkerGroup[]): readonly FieldViola
         ? [refuse("handlers", `has ${handlers.length} entries; must have 1 to ${maxHandlers}`)]
         : []),
       ...(badHandler === -1 ? [] : [refuse(`handlers[${badHandler}]`, `must match ${handlerPattern.source}`)]),
-      ...checkLabels(labels).map(({ field, description }) => refuse(field, description)),
+      ...checkLabels(labels, `groups[${index}].labels`),
       ...(isCount(workers) ? [] : [refuse("workers", `is ${workers}; must be 1 to ${maxCount}`)]),
       ...(isCount(slots) ? [] : [refuse("slots", `is ${slots}; must be 1 to ${maxCount}`)]),
     ];
