@@ -141,5 +141,5 @@ async function noteLatencies({ capstan, nats, figures }: Platform, perSecond: nu
 
 function aRequest(step: object, fields: object = {}) {
   const spec = JobSpec.fromJSON({ name: "bench", steps: [step], ...fields });
-  return { spec, idempotencyKey: "", requestId: "", validateOnly: false };
+  return { spec, idempotencyKey: "", requestId: "", validateOnly: false, template: undefined };
 }

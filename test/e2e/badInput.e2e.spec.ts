@@ -277,7 +277,7 @@ describe("what is not there is not found", () => {
     const calls = [
       () => jobs.getJob({ jobId }),
       () => jobs.cancelJob({ jobId, message: "" }),
-      () => jobs.retryJob({ jobId, requestId: "" }),
+      () => jobs.retryJob({ jobId, requestId: "", fromFailed: false }),
     ];
     for (const call of calls) {
       const { code } = await refusalOf(call());

@@ -124,10 +124,10 @@ test("a job that has failed is run again as a new job that names the old one", a
   const { capstan } = platform();
   const old = await run(capstan, sh("exit 1"), { labels: { team: "red" } });
   const requestId = uuidv7();
-  const { job: retried } = await capstan.jobs.retryJob({ jobId: old.id, requestId });
+  const { job: retried } = await capstan.jobs.retryJob({ jobId: old.id, requestId, fromFailed: false });
   expect(retried).toMatchObject({ retryOf: old.id, spec: old.spec });
   expect(retried?.id).not.toBe(old.id);
-  const { job: again } = await capstan.jobs.retryJob({ jobId: old.id, requestId });
+  const { job: again } = await capstan.jobs.retryJob({ jobId: old.id, requestId, fromFailed: false });
   expect(again?.id).toBe(retried?.id);
   await untilEnded(capstan, { id: retried?.id ?? "" });
   expect((await getJob(capstan, old.id)).state).toBe("JOB_STATE_FAILED");
@@ -144,14 +144,18 @@ test("a job that runs, or has succeeded, cannot be run again", async () => {
   const { capstan } = platform();
   const running = await submit(capstan, { command: ["sleep", "3600"], stopGrace: seconds(1) });
   await untilPlaced(capstan, running);
-  expect(await refusalOf(capstan.jobs.retryJob({ jobId: running.id, requestId: "" }))).toMatchObject({
-    code: "FAILED_PRECONDITION",
-    reason: "JOB_HAS_NOT_ENDED",
-  });
+  expect(await refusalOf(capstan.jobs.retryJob({ jobId: running.id, requestId: "", fromFailed: false }))).toMatchObject(
+    {
+      code: "FAILED_PRECONDITION",
+      reason: "JOB_HAS_NOT_ENDED",
+    },
+  );
   await capstan.jobs.cancelJob({ jobId: running.id, message: "" });
   await untilEnded(capstan, running);
   const succeeded = await run(capstan, { command: ["true"] });
-  expect(await refusalOf(capstan.jobs.retryJob({ jobId: succeeded.id, requestId: "" }))).toMatchObject({
+  expect(
+    await refusalOf(capstan.jobs.retryJob({ jobId: succeeded.id, requestId: "", fromFailed: false })),
+  ).toMatchObject({
     code: "FAILED_PRECONDITION",
     reason: "JOB_HAS_SUCCEEDED",
   });

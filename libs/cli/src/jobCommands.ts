@@ -133,7 +133,7 @@ async function cancelJobs(jobIds: readonly string[], options: CommonOptions & { 
 
 function retryJob(jobId: string, options: CommonOptions): Promise<void> {
   return withCapstan(options, async ({ jobs }) => {
-    const { job } = await jobs.retryJob({ jobId, requestId: randomUUID() });
+    const { job } = await jobs.retryJob({ jobId, requestId: randomUUID(), fromFailed: false });
     await printJob(options.output, present(job));
   });
 }

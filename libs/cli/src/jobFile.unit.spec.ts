@@ -1,5 +1,11 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { JobSpec, Network, type Placement, PlacementStrategy } from "@capstan/proto/capstan/job/v1/spec.ts";
+import {
+  JobSpec,
+  Network,
+  type Placement,
+  PlacementStrategy,
+  TimeoutOutcome,
+} from "@capstan/proto/capstan/job/v1/spec.ts";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { UsageError } from "./failure.ts";
@@ -179,6 +185,7 @@ const input = fc
   .jsonValue()
   .filter((value) => !JSON.stringify(value).includes("__proto__"))
   .map((value): unknown => JSON.parse(JSON.stringify(value)));
+const timeoutOutcome = fc.constantFrom(...Object.values(TimeoutOutcome).slice(0, 4));
 const step = fc.record({
   name: fc.string(),
   command: fc.array(fc.string({ unit: "grapheme" })),
@@ -214,6 +221,49 @@ const step = fc.record({
   network: fc.constantFrom(Network.NETWORK_UNSPECIFIED, Network.NETWORK_NONE, Network.NETWORK_BRIDGE),
   handler: fc.string(),
   input: input.map((value) => value ?? undefined),
+  dependsOn: fc.array(fc.string()),
+  continueOnFailure: fc.boolean(),
+  when: fc.string(),
+  forEach: fc.option(
+    fc.record({
+      items: fc.option(fc.array(input), { nil: undefined }),
+      expression: fc.string(),
+      maxParallel: fc.nat(100),
+    }),
+    { nil: undefined },
+  ),
+  compensate: fc.string(),
+  subJob: fc.option(
+    fc.record({
+      template: fc.option(
+        fc.record({
+          name: fc.string(),
+          version: fc.nat(9),
+          parameters: fc.option(fc.dictionary(key, input), { nil: undefined }),
+        }),
+        { nil: undefined },
+      ),
+    }),
+    { nil: undefined },
+  ),
+  approval: fc.option(
+    fc.record({ message: fc.string(), timeout: fc.option(duration, { nil: undefined }), onTimeout: timeoutOutcome }),
+    { nil: undefined },
+  ),
+  signal: fc.option(
+    fc.record({ name: fc.string(), timeout: fc.option(duration, { nil: undefined }), onTimeout: timeoutOutcome }),
+    { nil: undefined },
+  ),
+  sleep: fc.option(
+    fc.record({
+      duration: fc.option(duration, { nil: undefined }),
+      until: fc.option(fc.date({ noInvalidDate: true, min: new Date(0), max: new Date("9999-12-31") }), {
+        nil: undefined,
+      }),
+      expression: fc.string(),
+    }),
+    { nil: undefined },
+  ),
 });
 const job = fc.record({
   name: fc.string(),
@@ -226,6 +276,12 @@ const job = fc.record({
     nil: undefined,
   }),
   source: fc.string(),
+  queue: fc.string(),
+  concurrencyKey: fc.string(),
+  input: input.map((value) => value ?? undefined),
+  onSuccess: fc.array(fc.string()),
+  onFailure: fc.array(fc.string()),
+  onCancel: fc.array(fc.string()),
 });
 
 test("what the generated code writes is read as the same spec", () => {

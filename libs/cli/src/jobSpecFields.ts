@@ -1,5 +1,7 @@
 /** Every field of a job spec and its kind: the schema of job files. The limits of values are the platform's to check. */
 import {
+  type Approval,
+  type ForEach,
   type JobSpec,
   type LabelConstraint,
   LabelOperator,
@@ -9,9 +11,28 @@ import {
   type Resources,
   type RetryPolicy,
   type Script,
+  type SignalWait,
+  type Sleep,
   type StepSpec,
+  type SubJob,
+  type TemplateUse,
+  TimeoutOutcome,
 } from "@capstan/proto/capstan/job/v1/spec.ts";
-import { bytes, choice, double, duration, int32, json, listOf, text, textMap, timestamp } from "./protoFields.ts";
+import {
+  bytes,
+  choice,
+  double,
+  duration,
+  flag,
+  int32,
+  json,
+  jsonList,
+  jsonMap,
+  listOf,
+  text,
+  textMap,
+  timestamp,
+} from "./protoFields.ts";
 import { message, optional } from "./protoMessage.ts";
 
 const script = message<Script>({ interpreter: listOf(text), content: text });
@@ -37,6 +58,18 @@ const retryPolicy = message<RetryPolicy>({
   fatalExitCodes: listOf(int32),
 });
 
+const forEach = message<ForEach>({ items: jsonList, expression: text, maxParallel: int32 });
+
+const templateUse = message<TemplateUse>({ name: text, version: int32, parameters: jsonMap });
+
+const subJob = message<SubJob>({ template: optional(templateUse) });
+
+const approval = message<Approval>({ message: text, timeout: duration, onTimeout: choice(TimeoutOutcome) });
+
+const signalWait = message<SignalWait>({ name: text, timeout: duration, onTimeout: choice(TimeoutOutcome) });
+
+const sleep = message<Sleep>({ duration, until: timestamp, expression: text });
+
 /** One step of a job. */
 export const stepSpecFields = message<StepSpec>({
   name: text,
@@ -56,6 +89,15 @@ export const stepSpecFields = message<StepSpec>({
   network: choice(Network),
   handler: text,
   input: json,
+  dependsOn: listOf(text),
+  continueOnFailure: flag,
+  when: text,
+  forEach: optional(forEach),
+  compensate: text,
+  subJob: optional(subJob),
+  approval: optional(approval),
+  signal: optional(signalWait),
+  sleep: optional(sleep),
 });
 
 /** A whole job. */
@@ -68,4 +110,10 @@ export const jobSpecFields = message<JobSpec>({
   priority: int32,
   notBefore: timestamp,
   source: text,
+  queue: text,
+  concurrencyKey: text,
+  input: json,
+  onSuccess: listOf(text),
+  onFailure: listOf(text),
+  onCancel: listOf(text),
 });

@@ -57,6 +57,15 @@ function number(isValid: (value: number) => boolean, expected: string): Kind<num
 export const int32 = number((value) => value === (value | 0), "a whole number of at most 2147483647");
 export const double = number(Number.isFinite, "a number");
 
+export const flag: Kind<boolean> = {
+  empty: () => false,
+  read(value, path, report) {
+    if (typeof value === "boolean") return value;
+    report(path, `must be true or false, not ${describe(value)}`);
+    return false;
+  },
+};
+
 export const bytes: Kind<Buffer> = {
   empty: () => Buffer.alloc(0),
   read(value, path, report) {
@@ -139,6 +148,26 @@ export const textMap: Kind<{ [key: string]: string }> = {
 
 /** Any value that JSON knows; null is as good as absent. */
 export const json: Kind<unknown> = { empty: () => undefined, read: readJson };
+
+/** A list of values that JSON knows. */
+export const jsonList: Kind<unknown[] | undefined> = {
+  empty: () => undefined,
+  read(value, path, report) {
+    if (Array.isArray(value)) return readJson(value, path, report) as unknown[];
+    report(path, `must be a list, not ${describe(value)}`);
+    return undefined;
+  },
+};
+
+/** Values that JSON knows, by name. */
+export const jsonMap: Kind<{ [key: string]: unknown } | undefined> = {
+  empty: () => undefined,
+  read(value, path, report) {
+    if (value instanceof Map) return readJson(value, path, report) as { [key: string]: unknown };
+    report(path, `must be a map, not ${describe(value)}`);
+    return undefined;
+  },
+};
 
 function readJson(value: unknown, path: string, report: Report): unknown {
   if (Array.isArray(value)) return value.map((entry, index) => readJson(entry, `${path}[${index}]`, report));

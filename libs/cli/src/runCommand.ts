@@ -54,6 +54,7 @@ async function submit(capstan: Capstan, spec: JobSpec): Promise<Job> {
     requestId: randomUUID(),
     idempotencyKey: "",
     validateOnly: false,
+    template: undefined,
   });
   return present(job);
 }

@@ -132,6 +132,7 @@ async function submit(options: SubmitOptions): Promise<void> {
     idempotencyKey: options.idempotencyKey ?? "",
     requestId: randomUUID(),
     validateOnly: options.validateOnly === true,
+    template: undefined,
   }));
   await withCapstan(options, async (capstan) => {
     const [first] = requests;

@@ -96,6 +96,7 @@ export function submissionOf(job: HandlerJob | CommandJob | SpecJob, requestId: 
     idempotencyKey: job.idempotencyKey ?? "",
     requestId: job.requestId ?? requestId(),
     validateOnly: false,
+    template: undefined,
   };
   if ("spec" in job) {
     const spec = JobSpec.fromPartial(job.spec);
@@ -125,6 +126,12 @@ function specOf(job: Common, step: StepSpec): JobSpec {
     priority: job.priority ?? 0,
     notBefore: job.notBefore,
     source: job.source ?? "",
+    queue: "",
+    concurrencyKey: "",
+    input: undefined,
+    onSuccess: [],
+    onFailure: [],
+    onCancel: [],
   };
 }
 
@@ -177,6 +184,15 @@ function emptyStep(job: Common, provider: string): StepSpec {
     network: "NETWORK_UNSPECIFIED",
     handler: "",
     input: undefined,
+    dependsOn: [],
+    continueOnFailure: false,
+    when: "",
+    forEach: undefined,
+    compensate: "",
+    subJob: undefined,
+    approval: undefined,
+    signal: undefined,
+    sleep: undefined,
   };
 }
 

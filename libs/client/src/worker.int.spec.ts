@@ -1,44 +1,9 @@
-/** A worker against a runner that speaks the true protocol over gRPC. */
-import { status } from "@grpc/grpc-js";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { eventually } from "../../../test/support/eventually.ts";
-import { connect } from "./connect.ts";
 import { NonRetryable, Stopped } from "./failures.ts";
-import { type FakeRunner, newAssignment, startFakeRunner } from "./fakeRunner.ts";
-import type { HandlerContext, Handlers } from "./handlers.ts";
-import type { WorkerOptions } from "./worker.ts";
-
-interface Work extends Partial<WorkerOptions> {
-  readonly handlers: Handlers;
-}
-
-function connectedTo(...runners: readonly string[]) {
-  const capstan = connect({ address: "127.0.0.1:1", addresses: { executions: runners } });
-  onTestFinished(() => capstan.close());
-  return capstan;
-}
-
-async function work({ address }: FakeRunner, options: Work) {
-  const worker = await connectedTo(address).worker({ pool: "media", slots: 10, ...options });
-  return { worker };
-}
-
-/** A handler that runs until the test ends it; its calls are there to be looked at. */
-function heldHandler() {
-  const calls: { readonly context: HandlerContext; end(result?: unknown): void; fail(error: unknown): void }[] = [];
-  const handler = (_input: unknown, context: HandlerContext) =>
-    new Promise<unknown>((resolve, reject) => calls.push({ context, end: resolve, fail: reject }));
-  const call = (index: number) =>
-    eventually(() => {
-      const [found] = calls.slice(index);
-      if (found === undefined) throw new Error(`there is no call ${index}`);
-      return found;
-    });
-  return { handler, calls, call };
-}
-
-const untilAborted = (_input: unknown, { signal }: HandlerContext) =>
-  new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+import { newAssignment, startFakeRunner } from "./fakeRunner.ts";
+import type { HandlerContext } from "./handlers.ts";
+import { heldHandler, untilAborted, work } from "./testWorker.ts";
 
 test("a worker says who it is and gives credit for its slots", async () => {
   const runner = await startFakeRunner();
@@ -316,97 +281,4 @@ test("lines of a log come before the end of their execution, progress as its las
     .map((message) => message.logs.flatMap(({ data }) => [...data]).length);
   expect(logs.reduce((sum, bytes) => sum + bytes, 0)).toBe(1_000_000);
   expect(Math.max(...logs)).toBeLessThanOrEqual(256 * 1024);
-});
-
-test("a worker that is stopped takes nothing more, waits for what runs and for its results to be kept", async () => {
-  const runner = await startFakeRunner();
-  const { handler, call } = heldHandler();
-  const { worker } = await work(runner, { handlers: { handler } });
-  const states: string[] = [];
-  worker.onState((state) => states.push(state));
-  const connection = await runner.connection(0);
-  const executionId = connection.assign("handler");
-  const { context, end } = await call(0);
-  const stopped = worker.stop();
-  await eventually(() => connection.isDraining);
-  expect([worker.state, context.signal.aborted]).toEqual(["draining", false]);
-  end("done");
-  await eventually(() => expect(connection.finished).toMatchObject([{ result: "done" }]));
-  expect([worker.state, connection.credit]).toEqual(["draining", 10]);
-  connection.say({ acknowledged: [executionId] });
-  await stopped;
-  expect(states).toEqual(["draining", "stopped"]);
-  await eventually(() => connection.hasEnded);
-  expect(runner.connections).toHaveLength(1);
-});
-
-test("handlers that do not end in the grace of a stop are told to, and what they throw then is reported lost", async () => {
-  const runner = await startFakeRunner();
-  const { worker } = await work(runner, { handlers: { handler: untilAborted } });
-  const connection = await runner.connection(0);
-  const executionId = connection.assign("handler");
-  await eventually(() => expect(connection.started).toEqual([executionId]));
-  const stopped = worker.stop({ graceMs: 1 });
-  await eventually(() => expect(connection.finished).toMatchObject([{ outcome: "WORKER_OUTCOME_LOST" }]));
-  connection.say({ acknowledged: [executionId] });
-  await stopped;
-});
-
-test("a runner that goes away is left for another, and what runs goes on", async () => {
-  const [one, other] = [await startFakeRunner(), await startFakeRunner()];
-  const { handler, call } = heldHandler();
-  await connectedTo(one.address, other.address).worker({ pool: "media", slots: 1, handlers: { handler } });
-  const [first, next] = one.connections.length === 1 ? [one, other] : [other, one];
-  const connection = await first.connection(0);
-  const executionId = connection.assign("handler");
-  const { context } = await call(0);
-  connection.say({ isDraining: true });
-  expect((await next.connection(0)).register.held).toEqual([{ executionId, fence: 1 }]);
-  expect(context.signal.aborted).toBe(false);
-});
-
-test("where nobody listens, a worker takes the next address", async () => {
-  const runner = await startFakeRunner();
-  const capstan = connectedTo("127.0.0.1:1", runner.address);
-  const workers = await Promise.all(
-    Array.from({ length: 5 }, () => capstan.worker({ pool: "media", slots: 1, handlers: { noop: () => 0 } })),
-  );
-  expect(workers.map(({ state }) => state)).toEqual(Array(5).fill("connected"));
-});
-
-test("a final refusal rejects, with what it was refused for", async () => {
-  const runner = await startFakeRunner({ refuse: { times: 1, code: status.FAILED_PRECONDITION } });
-  const worker = connectedTo(runner.address).worker({ pool: "media", slots: 1, handlers: { noop: () => 0 } });
-  await expect(worker).rejects.toMatchObject({ code: "FAILED_PRECONDITION", message: "not now" });
-});
-
-test("a runner that is not ready is asked again", async () => {
-  const runner = await startFakeRunner({ refuse: { times: 3, code: status.UNAVAILABLE } });
-  const { worker } = await work(runner, { handlers: { noop: () => 0 } });
-  expect(worker.state).toBe("connected");
-});
-
-test("an attempt to connect ends with its signal", async () => {
-  const controller = new AbortController();
-  const options = { pool: "media", slots: 1, handlers: { noop: () => 0 }, signal: controller.signal };
-  const worker = connectedTo("127.0.0.1:1").worker(options);
-  controller.abort();
-  await expect(worker).rejects.toMatchObject({ code: "CANCELLED" });
-});
-
-test("a worker tells where it stands and why", async () => {
-  const runner = await startFakeRunner();
-  const { worker } = await work(runner, { handlers: { noop: () => 0 } });
-  const changes: (readonly [string, string | undefined])[] = [];
-  const stopListening = worker.onState((state, cause) => changes.push([state, cause?.code]));
-  (await runner.connection(0)).cut();
-  await runner.connection(1);
-  await eventually(() => worker.state === "connected");
-  expect(changes).toEqual([
-    ["connecting", expect.any(String)],
-    ["connected", undefined],
-  ]);
-  stopListening();
-  await worker.stop();
-  expect(changes).toHaveLength(2);
 });

@@ -107,6 +107,7 @@ async function submit(capstan: Capstan, spec: object): Promise<Job> {
     idempotencyKey: "",
     requestId: "",
     validateOnly: false,
+    template: undefined,
   });
   if (job === undefined) throw new Error("the answer has no job");
   return job;
@@ -147,6 +148,7 @@ async function runBatch(capstan: Capstan): Promise<void> {
     idempotencyKey: "",
     requestId: "",
     validateOnly: false,
+    template: undefined,
   }));
   const start = performance.now();
   const { results } = await capstan.jobs.submitJobs({ requests }, { deadlineMs: 30_000 });

@@ -18,7 +18,13 @@ export async function openCapstan(address: string): Promise<System> {
     async submitUnary(input) {
       const step = { handler: job.handler, input, placement: { provider: job.pool } };
       const spec = JobSpec.fromJSON({ name: job.name, steps: [step] });
-      await capstan.jobs.submitJob({ spec, idempotencyKey: "", requestId: "", validateOnly: false });
+      await capstan.jobs.submitJob({
+        spec,
+        idempotencyKey: "",
+        requestId: "",
+        validateOnly: false,
+        template: undefined,
+      });
     },
     async work(slots, handle) {
       const handlers = { bench: async (input: Input) => handle(input) };

@@ -325,6 +325,60 @@ export const Reason = {
   REASON_HANDLER_FAILED: "REASON_HANDLER_FAILED",
   /** REASON_NON_RETRYABLE - The handler threw and said that repeating cannot cure it: no further attempt is made. */
   REASON_NON_RETRYABLE: "REASON_NON_RETRYABLE",
+  /** REASON_WAITING_DEPENDENCY - Waits for the steps it depends on. */
+  REASON_WAITING_DEPENDENCY: "REASON_WAITING_DEPENDENCY",
+  /** REASON_QUEUE_PAUSED - Its queue is paused. */
+  REASON_QUEUE_PAUSED: "REASON_QUEUE_PAUSED",
+  /** REASON_QUEUE_LIMIT - Its queue runs as many as it may. */
+  REASON_QUEUE_LIMIT: "REASON_QUEUE_LIMIT",
+  /** REASON_KEY_LIMIT - As many with its concurrency key run as may. */
+  REASON_KEY_LIMIT: "REASON_KEY_LIMIT",
+  /** REASON_RATE_LIMIT - Its queue, or its key in it, has begun as many in this period as it may. */
+  REASON_RATE_LIMIT: "REASON_RATE_LIMIT",
+  /** REASON_IMAGE_PULL - The image is being pulled. */
+  REASON_IMAGE_PULL: "REASON_IMAGE_PULL",
+  /** REASON_APPROVAL - Waits for a person to approve or reject. */
+  REASON_APPROVAL: "REASON_APPROVAL",
+  /** REASON_AWAITING_SIGNAL - Waits for a signal to the job. */
+  REASON_AWAITING_SIGNAL: "REASON_AWAITING_SIGNAL",
+  /** REASON_SLEEPING - Waits for a time. */
+  REASON_SLEEPING: "REASON_SLEEPING",
+  /** REASON_SUB_JOB - Waits for the job that it has submitted. */
+  REASON_SUB_JOB: "REASON_SUB_JOB",
+  /** REASON_MAX_PARALLEL - As many items of its step run as `max_parallel` says. */
+  REASON_MAX_PARALLEL: "REASON_MAX_PARALLEL",
+  /** REASON_JOB_PAUSED - The job is paused. */
+  REASON_JOB_PAUSED: "REASON_JOB_PAUSED",
+  /** REASON_DEPENDENCY_FAILED - A step that it depends on has failed, or cannot be reached itself. */
+  REASON_DEPENDENCY_FAILED: "REASON_DEPENDENCY_FAILED",
+  /** REASON_DEPENDENCIES_SKIPPED - Every step that it depends on was skipped. */
+  REASON_DEPENDENCIES_SKIPPED: "REASON_DEPENDENCIES_SKIPPED",
+  /** REASON_CONDITION_FALSE - Its `when` is false. */
+  REASON_CONDITION_FALSE: "REASON_CONDITION_FALSE",
+  /** REASON_EXPRESSION_FAILED - An expression could not be evaluated, or gave what cannot be used; the message says which and why. */
+  REASON_EXPRESSION_FAILED: "REASON_EXPRESSION_FAILED",
+  /** REASON_REJECTED - Somebody has rejected it. */
+  REASON_REJECTED: "REASON_REJECTED",
+  /** REASON_WAIT_TIMEOUT - Nobody has decided, or no signal has come, in time. */
+  REASON_WAIT_TIMEOUT: "REASON_WAIT_TIMEOUT",
+  /** REASON_SUB_JOB_FAILED - The job that it has submitted did not succeed, or could not be submitted. */
+  REASON_SUB_JOB_FAILED: "REASON_SUB_JOB_FAILED",
+  /** REASON_ITEM_FAILED - An item of it has failed. */
+  REASON_ITEM_FAILED: "REASON_ITEM_FAILED",
+  /** REASON_COMPENSATING - The job undoes what was done before it ends. */
+  REASON_COMPENSATING: "REASON_COMPENSATING",
+  /** REASON_RUNNING_HOOKS - The job runs its hooks before it ends. */
+  REASON_RUNNING_HOOKS: "REASON_RUNNING_HOOKS",
+  /** REASON_DROPPED - Its queue drops the newest while others with its key run. */
+  REASON_DROPPED: "REASON_DROPPED",
+  /** REASON_REPLACED - A newer one with its key took its place. */
+  REASON_REPLACED: "REASON_REPLACED",
+  /** REASON_QUEUE_TIMEOUT - It has waited in its queue for as long as the queue allows. */
+  REASON_QUEUE_TIMEOUT: "REASON_QUEUE_TIMEOUT",
+  /** REASON_PARENT_ENDED - The job that it is part of was cancelled or has ended. */
+  REASON_PARENT_ENDED: "REASON_PARENT_ENDED",
+  /** REASON_NOT_NEEDED - The step was only there to undo another, or for an end that the job did not come to. */
+  REASON_NOT_NEEDED: "REASON_NOT_NEEDED",
   UNRECOGNIZED: "UNRECOGNIZED",
 } as const;
 
@@ -358,6 +412,33 @@ export namespace Reason {
   export type REASON_COMMAND_REFUSED = typeof Reason.REASON_COMMAND_REFUSED;
   export type REASON_HANDLER_FAILED = typeof Reason.REASON_HANDLER_FAILED;
   export type REASON_NON_RETRYABLE = typeof Reason.REASON_NON_RETRYABLE;
+  export type REASON_WAITING_DEPENDENCY = typeof Reason.REASON_WAITING_DEPENDENCY;
+  export type REASON_QUEUE_PAUSED = typeof Reason.REASON_QUEUE_PAUSED;
+  export type REASON_QUEUE_LIMIT = typeof Reason.REASON_QUEUE_LIMIT;
+  export type REASON_KEY_LIMIT = typeof Reason.REASON_KEY_LIMIT;
+  export type REASON_RATE_LIMIT = typeof Reason.REASON_RATE_LIMIT;
+  export type REASON_IMAGE_PULL = typeof Reason.REASON_IMAGE_PULL;
+  export type REASON_APPROVAL = typeof Reason.REASON_APPROVAL;
+  export type REASON_AWAITING_SIGNAL = typeof Reason.REASON_AWAITING_SIGNAL;
+  export type REASON_SLEEPING = typeof Reason.REASON_SLEEPING;
+  export type REASON_SUB_JOB = typeof Reason.REASON_SUB_JOB;
+  export type REASON_MAX_PARALLEL = typeof Reason.REASON_MAX_PARALLEL;
+  export type REASON_JOB_PAUSED = typeof Reason.REASON_JOB_PAUSED;
+  export type REASON_DEPENDENCY_FAILED = typeof Reason.REASON_DEPENDENCY_FAILED;
+  export type REASON_DEPENDENCIES_SKIPPED = typeof Reason.REASON_DEPENDENCIES_SKIPPED;
+  export type REASON_CONDITION_FALSE = typeof Reason.REASON_CONDITION_FALSE;
+  export type REASON_EXPRESSION_FAILED = typeof Reason.REASON_EXPRESSION_FAILED;
+  export type REASON_REJECTED = typeof Reason.REASON_REJECTED;
+  export type REASON_WAIT_TIMEOUT = typeof Reason.REASON_WAIT_TIMEOUT;
+  export type REASON_SUB_JOB_FAILED = typeof Reason.REASON_SUB_JOB_FAILED;
+  export type REASON_ITEM_FAILED = typeof Reason.REASON_ITEM_FAILED;
+  export type REASON_COMPENSATING = typeof Reason.REASON_COMPENSATING;
+  export type REASON_RUNNING_HOOKS = typeof Reason.REASON_RUNNING_HOOKS;
+  export type REASON_DROPPED = typeof Reason.REASON_DROPPED;
+  export type REASON_REPLACED = typeof Reason.REASON_REPLACED;
+  export type REASON_QUEUE_TIMEOUT = typeof Reason.REASON_QUEUE_TIMEOUT;
+  export type REASON_PARENT_ENDED = typeof Reason.REASON_PARENT_ENDED;
+  export type REASON_NOT_NEEDED = typeof Reason.REASON_NOT_NEEDED;
   export type UNRECOGNIZED = typeof Reason.UNRECOGNIZED;
 }
 
@@ -444,6 +525,87 @@ export function reasonFromJSON(object: any): Reason {
     case 26:
     case "REASON_NON_RETRYABLE":
       return Reason.REASON_NON_RETRYABLE;
+    case 27:
+    case "REASON_WAITING_DEPENDENCY":
+      return Reason.REASON_WAITING_DEPENDENCY;
+    case 28:
+    case "REASON_QUEUE_PAUSED":
+      return Reason.REASON_QUEUE_PAUSED;
+    case 29:
+    case "REASON_QUEUE_LIMIT":
+      return Reason.REASON_QUEUE_LIMIT;
+    case 30:
+    case "REASON_KEY_LIMIT":
+      return Reason.REASON_KEY_LIMIT;
+    case 31:
+    case "REASON_RATE_LIMIT":
+      return Reason.REASON_RATE_LIMIT;
+    case 32:
+    case "REASON_IMAGE_PULL":
+      return Reason.REASON_IMAGE_PULL;
+    case 33:
+    case "REASON_APPROVAL":
+      return Reason.REASON_APPROVAL;
+    case 34:
+    case "REASON_AWAITING_SIGNAL":
+      return Reason.REASON_AWAITING_SIGNAL;
+    case 35:
+    case "REASON_SLEEPING":
+      return Reason.REASON_SLEEPING;
+    case 36:
+    case "REASON_SUB_JOB":
+      return Reason.REASON_SUB_JOB;
+    case 37:
+    case "REASON_MAX_PARALLEL":
+      return Reason.REASON_MAX_PARALLEL;
+    case 38:
+    case "REASON_JOB_PAUSED":
+      return Reason.REASON_JOB_PAUSED;
+    case 39:
+    case "REASON_DEPENDENCY_FAILED":
+      return Reason.REASON_DEPENDENCY_FAILED;
+    case 40:
+    case "REASON_DEPENDENCIES_SKIPPED":
+      return Reason.REASON_DEPENDENCIES_SKIPPED;
+    case 41:
+    case "REASON_CONDITION_FALSE":
+      return Reason.REASON_CONDITION_FALSE;
+    case 42:
+    case "REASON_EXPRESSION_FAILED":
+      return Reason.REASON_EXPRESSION_FAILED;
+    case 43:
+    case "REASON_REJECTED":
+      return Reason.REASON_REJECTED;
+    case 44:
+    case "REASON_WAIT_TIMEOUT":
+      return Reason.REASON_WAIT_TIMEOUT;
+    case 45:
+    case "REASON_SUB_JOB_FAILED":
+      return Reason.REASON_SUB_JOB_FAILED;
+    case 46:
+    case "REASON_ITEM_FAILED":
+      return Reason.REASON_ITEM_FAILED;
+    case 47:
+    case "REASON_COMPENSATING":
+      return Reason.REASON_COMPENSATING;
+    case 48:
+    case "REASON_RUNNING_HOOKS":
+      return Reason.REASON_RUNNING_HOOKS;
+    case 49:
+    case "REASON_DROPPED":
+      return Reason.REASON_DROPPED;
+    case 50:
+    case "REASON_REPLACED":
+      return Reason.REASON_REPLACED;
+    case 51:
+    case "REASON_QUEUE_TIMEOUT":
+      return Reason.REASON_QUEUE_TIMEOUT;
+    case 52:
+    case "REASON_PARENT_ENDED":
+      return Reason.REASON_PARENT_ENDED;
+    case 53:
+    case "REASON_NOT_NEEDED":
+      return Reason.REASON_NOT_NEEDED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -507,6 +669,60 @@ export function reasonToJSON(object: Reason): string {
       return "REASON_HANDLER_FAILED";
     case Reason.REASON_NON_RETRYABLE:
       return "REASON_NON_RETRYABLE";
+    case Reason.REASON_WAITING_DEPENDENCY:
+      return "REASON_WAITING_DEPENDENCY";
+    case Reason.REASON_QUEUE_PAUSED:
+      return "REASON_QUEUE_PAUSED";
+    case Reason.REASON_QUEUE_LIMIT:
+      return "REASON_QUEUE_LIMIT";
+    case Reason.REASON_KEY_LIMIT:
+      return "REASON_KEY_LIMIT";
+    case Reason.REASON_RATE_LIMIT:
+      return "REASON_RATE_LIMIT";
+    case Reason.REASON_IMAGE_PULL:
+      return "REASON_IMAGE_PULL";
+    case Reason.REASON_APPROVAL:
+      return "REASON_APPROVAL";
+    case Reason.REASON_AWAITING_SIGNAL:
+      return "REASON_AWAITING_SIGNAL";
+    case Reason.REASON_SLEEPING:
+      return "REASON_SLEEPING";
+    case Reason.REASON_SUB_JOB:
+      return "REASON_SUB_JOB";
+    case Reason.REASON_MAX_PARALLEL:
+      return "REASON_MAX_PARALLEL";
+    case Reason.REASON_JOB_PAUSED:
+      return "REASON_JOB_PAUSED";
+    case Reason.REASON_DEPENDENCY_FAILED:
+      return "REASON_DEPENDENCY_FAILED";
+    case Reason.REASON_DEPENDENCIES_SKIPPED:
+      return "REASON_DEPENDENCIES_SKIPPED";
+    case Reason.REASON_CONDITION_FALSE:
+      return "REASON_CONDITION_FALSE";
+    case Reason.REASON_EXPRESSION_FAILED:
+      return "REASON_EXPRESSION_FAILED";
+    case Reason.REASON_REJECTED:
+      return "REASON_REJECTED";
+    case Reason.REASON_WAIT_TIMEOUT:
+      return "REASON_WAIT_TIMEOUT";
+    case Reason.REASON_SUB_JOB_FAILED:
+      return "REASON_SUB_JOB_FAILED";
+    case Reason.REASON_ITEM_FAILED:
+      return "REASON_ITEM_FAILED";
+    case Reason.REASON_COMPENSATING:
+      return "REASON_COMPENSATING";
+    case Reason.REASON_RUNNING_HOOKS:
+      return "REASON_RUNNING_HOOKS";
+    case Reason.REASON_DROPPED:
+      return "REASON_DROPPED";
+    case Reason.REASON_REPLACED:
+      return "REASON_REPLACED";
+    case Reason.REASON_QUEUE_TIMEOUT:
+      return "REASON_QUEUE_TIMEOUT";
+    case Reason.REASON_PARENT_ENDED:
+      return "REASON_PARENT_ENDED";
+    case Reason.REASON_NOT_NEEDED:
+      return "REASON_NOT_NEEDED";
     case Reason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -569,6 +785,60 @@ export function reasonToNumber(object: Reason): number {
       return 25;
     case Reason.REASON_NON_RETRYABLE:
       return 26;
+    case Reason.REASON_WAITING_DEPENDENCY:
+      return 27;
+    case Reason.REASON_QUEUE_PAUSED:
+      return 28;
+    case Reason.REASON_QUEUE_LIMIT:
+      return 29;
+    case Reason.REASON_KEY_LIMIT:
+      return 30;
+    case Reason.REASON_RATE_LIMIT:
+      return 31;
+    case Reason.REASON_IMAGE_PULL:
+      return 32;
+    case Reason.REASON_APPROVAL:
+      return 33;
+    case Reason.REASON_AWAITING_SIGNAL:
+      return 34;
+    case Reason.REASON_SLEEPING:
+      return 35;
+    case Reason.REASON_SUB_JOB:
+      return 36;
+    case Reason.REASON_MAX_PARALLEL:
+      return 37;
+    case Reason.REASON_JOB_PAUSED:
+      return 38;
+    case Reason.REASON_DEPENDENCY_FAILED:
+      return 39;
+    case Reason.REASON_DEPENDENCIES_SKIPPED:
+      return 40;
+    case Reason.REASON_CONDITION_FALSE:
+      return 41;
+    case Reason.REASON_EXPRESSION_FAILED:
+      return 42;
+    case Reason.REASON_REJECTED:
+      return 43;
+    case Reason.REASON_WAIT_TIMEOUT:
+      return 44;
+    case Reason.REASON_SUB_JOB_FAILED:
+      return 45;
+    case Reason.REASON_ITEM_FAILED:
+      return 46;
+    case Reason.REASON_COMPENSATING:
+      return 47;
+    case Reason.REASON_RUNNING_HOOKS:
+      return 48;
+    case Reason.REASON_DROPPED:
+      return 49;
+    case Reason.REASON_REPLACED:
+      return 50;
+    case Reason.REASON_QUEUE_TIMEOUT:
+      return 51;
+    case Reason.REASON_PARENT_ENDED:
+      return 52;
+    case Reason.REASON_NOT_NEEDED:
+      return 53;
     case Reason.UNRECOGNIZED:
     default:
       return -1;
@@ -617,7 +887,10 @@ export interface Job {
     | undefined;
   /** The steps, in the order of the spec. */
   steps: Step[];
-  /** What the job gave back: the result of its last step; absent if it gave none. */
+  /**
+   * What the job gave back: the result of the one step that nothing depends on; of several, an object of their results by step name.
+   * Absent if there is none.
+   */
   result:
     | any
     | undefined;
@@ -627,6 +900,20 @@ export interface Job {
   idempotencyKey: string;
   /** The number of the job's last fact. Grows by one with each. */
   sequence: number;
+  /** The job that this one repeats with another input; empty if it is none. */
+  rerunOf: string;
+  /** The job and step that this one is a sub-job of; empty if it is none. */
+  parentJobId: string;
+  /** The step of the parent. */
+  parentStep: string;
+  /** The template it was made from; empty if it was submitted as a spec. */
+  template: string;
+  /** The version of that template; 0 without one. */
+  templateVersion: number;
+  /** The schedule that submitted it; empty if none did. */
+  scheduleId: string;
+  /** Since when it is paused: nothing new begins. Absent if it is not. */
+  pauseTime: Date | undefined;
 }
 
 /**
@@ -673,6 +960,24 @@ export interface Step {
     | undefined;
   /** The provider of the current attempt; empty until it was placed. */
   providerName: string;
+  /** The job that this step has submitted; empty if it is no `sub_job` or was not reached. */
+  childJobId: string;
+  /** How far its items are; only with `for_each`, once it was reached. */
+  items: ItemCounts | undefined;
+}
+
+/** How many items of a step stand where. The items themselves are steps too, named `<step>.<index>`; ListSteps gives them. */
+export interface ItemCounts {
+  /** All of them. */
+  total: number;
+  /** Wait for their turn, for a place, or for their next attempt. */
+  waiting: number;
+  /** Run. */
+  running: number;
+  /** Have SUCCEEDED or were SKIPPED. */
+  succeeded: number;
+  /** Have ended in another way. */
+  failed: number;
 }
 
 function createBaseJob(): Job {
@@ -693,6 +998,13 @@ function createBaseJob(): Job {
     retryOf: "",
     idempotencyKey: "",
     sequence: 0,
+    rerunOf: "",
+    parentJobId: "",
+    parentStep: "",
+    template: "",
+    templateVersion: 0,
+    scheduleId: "",
+    pauseTime: undefined,
   };
 }
 
@@ -745,6 +1057,27 @@ export const Job: MessageFns<Job> = {
     }
     if (message.sequence !== 0) {
       writer.uint32(128).int32(message.sequence);
+    }
+    if (message.rerunOf !== "") {
+      writer.uint32(138).string(message.rerunOf);
+    }
+    if (message.parentJobId !== "") {
+      writer.uint32(146).string(message.parentJobId);
+    }
+    if (message.parentStep !== "") {
+      writer.uint32(154).string(message.parentStep);
+    }
+    if (message.template !== "") {
+      writer.uint32(162).string(message.template);
+    }
+    if (message.templateVersion !== 0) {
+      writer.uint32(168).int32(message.templateVersion);
+    }
+    if (message.scheduleId !== "") {
+      writer.uint32(178).string(message.scheduleId);
+    }
+    if (message.pauseTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.pauseTime), writer.uint32(186).fork()).join();
     }
     return writer;
   },
@@ -890,6 +1223,62 @@ export const Job: MessageFns<Job> = {
             message.sequence = reader.int32();
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.rerunOf = reader.string(true);
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.parentJobId = reader.string(true);
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.parentStep = reader.string(true);
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.template = reader.string(true);
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.templateVersion = reader.int32();
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.scheduleId = reader.string(true);
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.pauseTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -950,6 +1339,37 @@ export const Job: MessageFns<Job> = {
         ? globalThis.String(object.idempotency_key)
         : "",
       sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+      rerunOf: isSet(object.rerunOf)
+        ? globalThis.String(object.rerunOf)
+        : isSet(object.rerun_of)
+        ? globalThis.String(object.rerun_of)
+        : "",
+      parentJobId: isSet(object.parentJobId)
+        ? globalThis.String(object.parentJobId)
+        : isSet(object.parent_job_id)
+        ? globalThis.String(object.parent_job_id)
+        : "",
+      parentStep: isSet(object.parentStep)
+        ? globalThis.String(object.parentStep)
+        : isSet(object.parent_step)
+        ? globalThis.String(object.parent_step)
+        : "",
+      template: isSet(object.template) ? globalThis.String(object.template) : "",
+      templateVersion: isSet(object.templateVersion)
+        ? globalThis.Number(object.templateVersion)
+        : isSet(object.template_version)
+        ? globalThis.Number(object.template_version)
+        : 0,
+      scheduleId: isSet(object.scheduleId)
+        ? globalThis.String(object.scheduleId)
+        : isSet(object.schedule_id)
+        ? globalThis.String(object.schedule_id)
+        : "",
+      pauseTime: isSet(object.pauseTime)
+        ? fromJsonTimestamp(object.pauseTime)
+        : isSet(object.pause_time)
+        ? fromJsonTimestamp(object.pause_time)
+        : undefined,
     };
   },
 
@@ -1003,6 +1423,27 @@ export const Job: MessageFns<Job> = {
     if (message.sequence !== 0) {
       obj.sequence = Math.round(message.sequence);
     }
+    if (message.rerunOf !== "") {
+      obj.rerunOf = message.rerunOf;
+    }
+    if (message.parentJobId !== "") {
+      obj.parentJobId = message.parentJobId;
+    }
+    if (message.parentStep !== "") {
+      obj.parentStep = message.parentStep;
+    }
+    if (message.template !== "") {
+      obj.template = message.template;
+    }
+    if (message.templateVersion !== 0) {
+      obj.templateVersion = Math.round(message.templateVersion);
+    }
+    if (message.scheduleId !== "") {
+      obj.scheduleId = message.scheduleId;
+    }
+    if (message.pauseTime !== undefined) {
+      obj.pauseTime = message.pauseTime.toISOString();
+    }
     return obj;
   },
 
@@ -1027,6 +1468,13 @@ export const Job: MessageFns<Job> = {
     message.retryOf = object.retryOf ?? "";
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.sequence = object.sequence ?? 0;
+    message.rerunOf = object.rerunOf ?? "";
+    message.parentJobId = object.parentJobId ?? "";
+    message.parentStep = object.parentStep ?? "";
+    message.template = object.template ?? "";
+    message.templateVersion = object.templateVersion ?? 0;
+    message.scheduleId = object.scheduleId ?? "";
+    message.pauseTime = object.pauseTime ?? undefined;
     return message;
   },
 };
@@ -1046,6 +1494,8 @@ function createBaseStep(): Step {
     startTime: undefined,
     endTime: undefined,
     providerName: "",
+    childJobId: "",
+    items: undefined,
   };
 }
 
@@ -1089,6 +1539,12 @@ export const Step: MessageFns<Step> = {
     }
     if (message.providerName !== "") {
       writer.uint32(106).string(message.providerName);
+    }
+    if (message.childJobId !== "") {
+      writer.uint32(114).string(message.childJobId);
+    }
+    if (message.items !== undefined) {
+      ItemCounts.encode(message.items, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -1210,6 +1666,22 @@ export const Step: MessageFns<Step> = {
             message.providerName = reader.string(true);
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.childJobId = reader.string(true);
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.items = ItemCounts.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1265,6 +1737,12 @@ export const Step: MessageFns<Step> = {
         : isSet(object.provider_name)
         ? globalThis.String(object.provider_name)
         : "",
+      childJobId: isSet(object.childJobId)
+        ? globalThis.String(object.childJobId)
+        : isSet(object.child_job_id)
+        ? globalThis.String(object.child_job_id)
+        : "",
+      items: isSet(object.items) ? ItemCounts.fromJSON(object.items) : undefined,
     };
   },
 
@@ -1309,6 +1787,12 @@ export const Step: MessageFns<Step> = {
     if (message.providerName !== "") {
       obj.providerName = message.providerName;
     }
+    if (message.childJobId !== "") {
+      obj.childJobId = message.childJobId;
+    }
+    if (message.items !== undefined) {
+      obj.items = ItemCounts.toJSON(message.items);
+    }
     return obj;
   },
 
@@ -1330,6 +1814,143 @@ export const Step: MessageFns<Step> = {
     message.startTime = object.startTime ?? undefined;
     message.endTime = object.endTime ?? undefined;
     message.providerName = object.providerName ?? "";
+    message.childJobId = object.childJobId ?? "";
+    message.items = (object.items !== undefined && object.items !== null)
+      ? ItemCounts.fromPartial(object.items)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseItemCounts(): ItemCounts {
+  return { total: 0, waiting: 0, running: 0, succeeded: 0, failed: 0 };
+}
+
+export const ItemCounts: MessageFns<ItemCounts> = {
+  encode(message: ItemCounts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.total !== 0) {
+      writer.uint32(8).int32(message.total);
+    }
+    if (message.waiting !== 0) {
+      writer.uint32(16).int32(message.waiting);
+    }
+    if (message.running !== 0) {
+      writer.uint32(24).int32(message.running);
+    }
+    if (message.succeeded !== 0) {
+      writer.uint32(32).int32(message.succeeded);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(40).int32(message.failed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ItemCounts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseItemCounts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.total = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.waiting = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.running = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.succeeded = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.failed = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ItemCounts {
+    return {
+      total: isSet(object.total) ? globalThis.Number(object.total) : 0,
+      waiting: isSet(object.waiting) ? globalThis.Number(object.waiting) : 0,
+      running: isSet(object.running) ? globalThis.Number(object.running) : 0,
+      succeeded: isSet(object.succeeded) ? globalThis.Number(object.succeeded) : 0,
+      failed: isSet(object.failed) ? globalThis.Number(object.failed) : 0,
+    };
+  },
+
+  toJSON(message: ItemCounts): unknown {
+    const obj: any = {};
+    if (message.total !== 0) {
+      obj.total = Math.round(message.total);
+    }
+    if (message.waiting !== 0) {
+      obj.waiting = Math.round(message.waiting);
+    }
+    if (message.running !== 0) {
+      obj.running = Math.round(message.running);
+    }
+    if (message.succeeded !== 0) {
+      obj.succeeded = Math.round(message.succeeded);
+    }
+    if (message.failed !== 0) {
+      obj.failed = Math.round(message.failed);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ItemCounts>, I>>(base?: I): ItemCounts {
+    return ItemCounts.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ItemCounts>, I>>(object: I): ItemCounts {
+    const message = createBaseItemCounts();
+    message.total = object.total ?? 0;
+    message.waiting = object.waiting ?? 0;
+    message.running = object.running ?? 0;
+    message.succeeded = object.succeeded ?? 0;
+    message.failed = object.failed ?? 0;
     return message;
   },
 };

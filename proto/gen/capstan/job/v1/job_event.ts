@@ -22,8 +22,9 @@ import {
 import { StepSpec } from "./spec.ts";
 
 /**
- * Data of the facts `job.submitted`, `job.started`, `job.cancelling`, `job.succeeded`, `job.failed`, `job.cancelled` and
- * `job.timed_out`, and of `step.ready`, `step.started`, `step.backed_off` and `step.skipped`.
+ * Data of the facts `job.submitted`, `job.started`, `job.paused`, `job.resumed`, `job.cancelling`, `job.succeeded`, `job.failed`,
+ * `job.cancelled` and `job.timed_out`, and of `step.ready`, `step.started`, `step.suspended`, `step.backed_off`, `step.succeeded`,
+ * `step.failed`, `step.cancelled`, `step.timed_out` and `step.skipped`.
  *
  * One move of a job is one fact: it is the job's (`job.*`) when the job moved, otherwise the step's (`step.*`). Either way
  * `steps` lists every step that moved with it, and the sequence is the job's. `job.cancelling` lists the READY steps too: they
@@ -54,6 +55,24 @@ export interface JobEvent {
   retryOf: string;
   /** Where the job comes from; only in `job.submitted`. */
   source: string;
+  /** The queue it waits in. */
+  queue: string;
+  /** Jobs of the queue with the same key share a limit; empty: none. */
+  concurrencyKey: string;
+  /** When the whole job times out; absent without a job timeout. */
+  deadlineTime:
+    | Date
+    | undefined;
+  /** The job that this one is a sub-job of; only in `job.submitted`. */
+  parentJobId: string;
+  /** The template it was made from; only in `job.submitted`. */
+  template: string;
+  /** The version of that template. */
+  templateVersion: number;
+  /** The schedule that submitted it; only in `job.submitted`. */
+  scheduleId: string;
+  /** The job that this one repeats with another input; only in `job.submitted`. */
+  rerunOf: string;
 }
 
 export interface JobEvent_LabelsEntry {
@@ -83,8 +102,12 @@ export interface StepChange {
   dueTime:
     | Date
     | undefined;
-  /** What to run; only while the step is READY. */
-  spec: StepSpec | undefined;
+  /** What to run, with every expression replaced by its value; only while the step is READY. */
+  spec:
+    | StepSpec
+    | undefined;
+  /** The job that this step has submitted. */
+  childJobId: string;
 }
 
 function createBaseJobEvent(): JobEvent {
@@ -100,6 +123,14 @@ function createBaseJobEvent(): JobEvent {
     result: undefined,
     retryOf: "",
     source: "",
+    queue: "",
+    concurrencyKey: "",
+    deadlineTime: undefined,
+    parentJobId: "",
+    template: "",
+    templateVersion: 0,
+    scheduleId: "",
+    rerunOf: "",
   };
 }
 
@@ -137,6 +168,30 @@ export const JobEvent: MessageFns<JobEvent> = {
     }
     if (message.source !== "") {
       writer.uint32(90).string(message.source);
+    }
+    if (message.queue !== "") {
+      writer.uint32(98).string(message.queue);
+    }
+    if (message.concurrencyKey !== "") {
+      writer.uint32(106).string(message.concurrencyKey);
+    }
+    if (message.deadlineTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.deadlineTime), writer.uint32(114).fork()).join();
+    }
+    if (message.parentJobId !== "") {
+      writer.uint32(122).string(message.parentJobId);
+    }
+    if (message.template !== "") {
+      writer.uint32(130).string(message.template);
+    }
+    if (message.templateVersion !== 0) {
+      writer.uint32(136).int32(message.templateVersion);
+    }
+    if (message.scheduleId !== "") {
+      writer.uint32(146).string(message.scheduleId);
+    }
+    if (message.rerunOf !== "") {
+      writer.uint32(154).string(message.rerunOf);
     }
     return writer;
   },
@@ -245,6 +300,70 @@ export const JobEvent: MessageFns<JobEvent> = {
             message.source = reader.string(true);
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.queue = reader.string(true);
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.concurrencyKey = reader.string(true);
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.deadlineTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.parentJobId = reader.string(true);
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.template = reader.string(true);
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.templateVersion = reader.int32();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.scheduleId = reader.string(true);
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.rerunOf = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -291,6 +410,38 @@ export const JobEvent: MessageFns<JobEvent> = {
         ? globalThis.String(object.retry_of)
         : "",
       source: isSet(object.source) ? globalThis.String(object.source) : "",
+      queue: isSet(object.queue) ? globalThis.String(object.queue) : "",
+      concurrencyKey: isSet(object.concurrencyKey)
+        ? globalThis.String(object.concurrencyKey)
+        : isSet(object.concurrency_key)
+        ? globalThis.String(object.concurrency_key)
+        : "",
+      deadlineTime: isSet(object.deadlineTime)
+        ? fromJsonTimestamp(object.deadlineTime)
+        : isSet(object.deadline_time)
+        ? fromJsonTimestamp(object.deadline_time)
+        : undefined,
+      parentJobId: isSet(object.parentJobId)
+        ? globalThis.String(object.parentJobId)
+        : isSet(object.parent_job_id)
+        ? globalThis.String(object.parent_job_id)
+        : "",
+      template: isSet(object.template) ? globalThis.String(object.template) : "",
+      templateVersion: isSet(object.templateVersion)
+        ? globalThis.Number(object.templateVersion)
+        : isSet(object.template_version)
+        ? globalThis.Number(object.template_version)
+        : 0,
+      scheduleId: isSet(object.scheduleId)
+        ? globalThis.String(object.scheduleId)
+        : isSet(object.schedule_id)
+        ? globalThis.String(object.schedule_id)
+        : "",
+      rerunOf: isSet(object.rerunOf)
+        ? globalThis.String(object.rerunOf)
+        : isSet(object.rerun_of)
+        ? globalThis.String(object.rerun_of)
+        : "",
     };
   },
 
@@ -335,6 +486,30 @@ export const JobEvent: MessageFns<JobEvent> = {
     if (message.source !== "") {
       obj.source = message.source;
     }
+    if (message.queue !== "") {
+      obj.queue = message.queue;
+    }
+    if (message.concurrencyKey !== "") {
+      obj.concurrencyKey = message.concurrencyKey;
+    }
+    if (message.deadlineTime !== undefined) {
+      obj.deadlineTime = message.deadlineTime.toISOString();
+    }
+    if (message.parentJobId !== "") {
+      obj.parentJobId = message.parentJobId;
+    }
+    if (message.template !== "") {
+      obj.template = message.template;
+    }
+    if (message.templateVersion !== 0) {
+      obj.templateVersion = Math.round(message.templateVersion);
+    }
+    if (message.scheduleId !== "") {
+      obj.scheduleId = message.scheduleId;
+    }
+    if (message.rerunOf !== "") {
+      obj.rerunOf = message.rerunOf;
+    }
     return obj;
   },
 
@@ -362,6 +537,14 @@ export const JobEvent: MessageFns<JobEvent> = {
     message.result = object.result === undefined ? undefined : object.result;
     message.retryOf = object.retryOf ?? "";
     message.source = object.source ?? "";
+    message.queue = object.queue ?? "";
+    message.concurrencyKey = object.concurrencyKey ?? "";
+    message.deadlineTime = object.deadlineTime ?? undefined;
+    message.parentJobId = object.parentJobId ?? "";
+    message.template = object.template ?? "";
+    message.templateVersion = object.templateVersion ?? 0;
+    message.scheduleId = object.scheduleId ?? "";
+    message.rerunOf = object.rerunOf ?? "";
     return message;
   },
 };
@@ -462,6 +645,7 @@ function createBaseStepChange(): StepChange {
     exitCode: undefined,
     dueTime: undefined,
     spec: undefined,
+    childJobId: "",
   };
 }
 
@@ -493,6 +677,9 @@ export const StepChange: MessageFns<StepChange> = {
     }
     if (message.spec !== undefined) {
       StepSpec.encode(message.spec, writer.uint32(74).fork()).join();
+    }
+    if (message.childJobId !== "") {
+      writer.uint32(82).string(message.childJobId);
     }
     return writer;
   },
@@ -582,6 +769,14 @@ export const StepChange: MessageFns<StepChange> = {
             message.spec = StepSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.childJobId = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -617,6 +812,11 @@ export const StepChange: MessageFns<StepChange> = {
         ? fromJsonTimestamp(object.due_time)
         : undefined,
       spec: isSet(object.spec) ? StepSpec.fromJSON(object.spec) : undefined,
+      childJobId: isSet(object.childJobId)
+        ? globalThis.String(object.childJobId)
+        : isSet(object.child_job_id)
+        ? globalThis.String(object.child_job_id)
+        : "",
     };
   },
 
@@ -649,6 +849,9 @@ export const StepChange: MessageFns<StepChange> = {
     if (message.spec !== undefined) {
       obj.spec = StepSpec.toJSON(message.spec);
     }
+    if (message.childJobId !== "") {
+      obj.childJobId = message.childJobId;
+    }
     return obj;
   },
 
@@ -666,6 +869,7 @@ export const StepChange: MessageFns<StepChange> = {
     message.exitCode = object.exitCode ?? undefined;
     message.dueTime = object.dueTime ?? undefined;
     message.spec = (object.spec !== undefined && object.spec !== null) ? StepSpec.fromPartial(object.spec) : undefined;
+    message.childJobId = object.childJobId ?? "";
     return message;
   },
 };

@@ -18,10 +18,76 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.ts";
-import { Struct } from "../../../google/protobuf/struct.ts";
+import { Struct, Value } from "../../../google/protobuf/struct.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
-import { Job } from "./job.ts";
-import { JobSpec } from "./spec.ts";
+import { Job, Step } from "./job.ts";
+import { JobSpec, TemplateUse } from "./spec.ts";
+
+/** What a person decides. */
+export const ApprovalDecision = {
+  /** APPROVAL_DECISION_UNSPECIFIED - Not given; refused. */
+  APPROVAL_DECISION_UNSPECIFIED: "APPROVAL_DECISION_UNSPECIFIED",
+  /** APPROVAL_DECISION_APPROVE - The job goes on. */
+  APPROVAL_DECISION_APPROVE: "APPROVAL_DECISION_APPROVE",
+  /** APPROVAL_DECISION_REJECT - The step fails. */
+  APPROVAL_DECISION_REJECT: "APPROVAL_DECISION_REJECT",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type ApprovalDecision = typeof ApprovalDecision[keyof typeof ApprovalDecision];
+
+export namespace ApprovalDecision {
+  export type APPROVAL_DECISION_UNSPECIFIED = typeof ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED;
+  export type APPROVAL_DECISION_APPROVE = typeof ApprovalDecision.APPROVAL_DECISION_APPROVE;
+  export type APPROVAL_DECISION_REJECT = typeof ApprovalDecision.APPROVAL_DECISION_REJECT;
+  export type UNRECOGNIZED = typeof ApprovalDecision.UNRECOGNIZED;
+}
+
+export function approvalDecisionFromJSON(object: any): ApprovalDecision {
+  switch (object) {
+    case 0:
+    case "APPROVAL_DECISION_UNSPECIFIED":
+      return ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED;
+    case 1:
+    case "APPROVAL_DECISION_APPROVE":
+      return ApprovalDecision.APPROVAL_DECISION_APPROVE;
+    case 2:
+    case "APPROVAL_DECISION_REJECT":
+      return ApprovalDecision.APPROVAL_DECISION_REJECT;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ApprovalDecision.UNRECOGNIZED;
+  }
+}
+
+export function approvalDecisionToJSON(object: ApprovalDecision): string {
+  switch (object) {
+    case ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED:
+      return "APPROVAL_DECISION_UNSPECIFIED";
+    case ApprovalDecision.APPROVAL_DECISION_APPROVE:
+      return "APPROVAL_DECISION_APPROVE";
+    case ApprovalDecision.APPROVAL_DECISION_REJECT:
+      return "APPROVAL_DECISION_REJECT";
+    case ApprovalDecision.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function approvalDecisionToNumber(object: ApprovalDecision): number {
+  switch (object) {
+    case ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED:
+      return 0;
+    case ApprovalDecision.APPROVAL_DECISION_APPROVE:
+      return 1;
+    case ApprovalDecision.APPROVAL_DECISION_REJECT:
+      return 2;
+    case ApprovalDecision.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
 
 /** Asks to accept one job. */
 export interface SubmitJobRequest {
@@ -35,6 +101,11 @@ export interface SubmitJobRequest {
   requestId: string;
   /** Only check; nothing is written and the answer has no id. */
   validateOnly: boolean;
+  /**
+   * A template in place of a spec. With it `spec` may only say `name`, `labels`, `annotations`, `priority`, `not_before`, `timeout`,
+   * `source`, `queue` and `concurrency_key`, which then take the place of the template's.
+   */
+  template: TemplateUse | undefined;
 }
 
 /** The accepted job. */
@@ -186,12 +257,126 @@ export interface RetryJobRequest {
   jobId: string;
   /** Makes this call repeatable: at most 64 characters. */
   requestId: string;
+  /** Only the steps that have not succeeded run again, and what depends on them; the others keep their results. */
+  fromFailed: boolean;
 }
 
 /** The new job. */
 export interface RetryJobResponse {
   /** The job. */
   job: Job | undefined;
+}
+
+/** Asks to run a job again with another input. */
+export interface RerunJobRequest {
+  /** The job that has ended. */
+  jobId: string;
+  /** The new input, in place of the old one. Absent: the old one. */
+  input:
+    | any
+    | undefined;
+  /** Makes this call repeatable: at most 64 characters. */
+  requestId: string;
+}
+
+/** The new job. */
+export interface RerunJobResponse {
+  /** The job. */
+  job: Job | undefined;
+}
+
+/** Asks to pause a job. */
+export interface PauseJobRequest {
+  /** The job. */
+  jobId: string;
+  /** Why, for people; at most 256 characters. */
+  message: string;
+}
+
+/** The job after the request. */
+export interface PauseJobResponse {
+  /** The job. */
+  job: Job | undefined;
+}
+
+/** Asks to let a job go on. */
+export interface ResumeJobRequest {
+  /** The job. */
+  jobId: string;
+}
+
+/** The job after the request. */
+export interface ResumeJobResponse {
+  /** The job. */
+  job: Job | undefined;
+}
+
+/** A decision about a step. */
+export interface DecideApprovalRequest {
+  /** The job. */
+  jobId: string;
+  /** The step. */
+  step: string;
+  /** The decision. */
+  decision: ApprovalDecision;
+  /** Why, for people; at most 1,024 characters. */
+  note: string;
+  /** What the job needs to know of it; in the step's result. At most 64 KiB as JSON. */
+  fields:
+    | { [key: string]: any }
+    | undefined;
+  /** Who decides; 1 to 128 characters. */
+  by: string;
+}
+
+/** The job after the decision. */
+export interface DecideApprovalResponse {
+  /** The job. */
+  job: Job | undefined;
+}
+
+/** A signal to a job. */
+export interface SendSignalRequest {
+  /** The job. */
+  jobId: string;
+  /** The signal's name. */
+  name: string;
+  /** What it carries; the result of the step that waited for it. At most 256 KiB as JSON. */
+  payload:
+    | any
+    | undefined;
+  /** Makes this call repeatable: at most 64 characters. */
+  requestId: string;
+}
+
+/** The job after the signal. */
+export interface SendSignalResponse {
+  /** The job. */
+  job:
+    | Job
+    | undefined;
+  /** True if a step took it at once; otherwise it is kept for the next that waits for it. At most 100 are kept. */
+  taken: boolean;
+}
+
+/** Asks for the steps of a job. */
+export interface ListStepsRequest {
+  /** The job. */
+  jobId: string;
+  /** Only the items of this step. Empty: every step and item. */
+  parentStep: string;
+  /** At most 1,000; 0 means 50. */
+  pageSize: number;
+  /** `next_page_token` of the page before. */
+  pageToken: string;
+}
+
+/** A page of steps. */
+export interface ListStepsResponse {
+  /** The steps. */
+  steps: Step[];
+  /** For the next page; empty on the last. */
+  nextPageToken: string;
 }
 
 /** Asks for the facts of a job. */
@@ -229,7 +414,7 @@ export interface Event {
 }
 
 function createBaseSubmitJobRequest(): SubmitJobRequest {
-  return { spec: undefined, idempotencyKey: "", requestId: "", validateOnly: false };
+  return { spec: undefined, idempotencyKey: "", requestId: "", validateOnly: false, template: undefined };
 }
 
 export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
@@ -245,6 +430,9 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(32).bool(message.validateOnly);
+    }
+    if (message.template !== undefined) {
+      TemplateUse.encode(message.template, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -294,6 +482,14 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.template = TemplateUse.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -324,6 +520,7 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
         : isSet(object.validate_only)
         ? globalThis.Boolean(object.validate_only)
         : false,
+      template: isSet(object.template) ? TemplateUse.fromJSON(object.template) : undefined,
     };
   },
 
@@ -341,6 +538,9 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
     if (message.validateOnly !== false) {
       obj.validateOnly = message.validateOnly;
     }
+    if (message.template !== undefined) {
+      obj.template = TemplateUse.toJSON(message.template);
+    }
     return obj;
   },
 
@@ -353,6 +553,9 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.requestId = object.requestId ?? "";
     message.validateOnly = object.validateOnly ?? false;
+    message.template = (object.template !== undefined && object.template !== null)
+      ? TemplateUse.fromPartial(object.template)
+      : undefined;
     return message;
   },
 };
@@ -1847,7 +2050,7 @@ export const CancelJobResponse: MessageFns<CancelJobResponse> = {
 };
 
 function createBaseRetryJobRequest(): RetryJobRequest {
-  return { jobId: "", requestId: "" };
+  return { jobId: "", requestId: "", fromFailed: false };
 }
 
 export const RetryJobRequest: MessageFns<RetryJobRequest> = {
@@ -1857,6 +2060,9 @@ export const RetryJobRequest: MessageFns<RetryJobRequest> = {
     }
     if (message.requestId !== "") {
       writer.uint32(18).string(message.requestId);
+    }
+    if (message.fromFailed !== false) {
+      writer.uint32(24).bool(message.fromFailed);
     }
     return writer;
   },
@@ -1890,6 +2096,14 @@ export const RetryJobRequest: MessageFns<RetryJobRequest> = {
             message.requestId = reader.string(true);
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fromFailed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1914,6 +2128,11 @@ export const RetryJobRequest: MessageFns<RetryJobRequest> = {
         : isSet(object.request_id)
         ? globalThis.String(object.request_id)
         : "",
+      fromFailed: isSet(object.fromFailed)
+        ? globalThis.Boolean(object.fromFailed)
+        : isSet(object.from_failed)
+        ? globalThis.Boolean(object.from_failed)
+        : false,
     };
   },
 
@@ -1925,6 +2144,9 @@ export const RetryJobRequest: MessageFns<RetryJobRequest> = {
     if (message.requestId !== "") {
       obj.requestId = message.requestId;
     }
+    if (message.fromFailed !== false) {
+      obj.fromFailed = message.fromFailed;
+    }
     return obj;
   },
 
@@ -1935,6 +2157,7 @@ export const RetryJobRequest: MessageFns<RetryJobRequest> = {
     const message = createBaseRetryJobRequest();
     message.jobId = object.jobId ?? "";
     message.requestId = object.requestId ?? "";
+    message.fromFailed = object.fromFailed ?? false;
     return message;
   },
 };
@@ -2002,6 +2225,1139 @@ export const RetryJobResponse: MessageFns<RetryJobResponse> = {
   fromPartial<I extends Exact<DeepPartial<RetryJobResponse>, I>>(object: I): RetryJobResponse {
     const message = createBaseRetryJobResponse();
     message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
+function createBaseRerunJobRequest(): RerunJobRequest {
+  return { jobId: "", input: undefined, requestId: "" };
+}
+
+export const RerunJobRequest: MessageFns<RerunJobRequest> = {
+  encode(message: RerunJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.input !== undefined) {
+      Value.encode(Value.wrap(message.input), writer.uint32(18).fork()).join();
+    }
+    if (message.requestId !== "") {
+      writer.uint32(26).string(message.requestId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RerunJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRerunJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.input = Value.unwrap(Value.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestId = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RerunJobRequest {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      input: isSet(object?.input) ? object.input : undefined,
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
+  },
+
+  toJSON(message: RerunJobRequest): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.input !== undefined) {
+      obj.input = message.input;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RerunJobRequest>, I>>(base?: I): RerunJobRequest {
+    return RerunJobRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RerunJobRequest>, I>>(object: I): RerunJobRequest {
+    const message = createBaseRerunJobRequest();
+    message.jobId = object.jobId ?? "";
+    message.input = object.input === undefined ? undefined : object.input;
+    message.requestId = object.requestId ?? "";
+    return message;
+  },
+};
+
+function createBaseRerunJobResponse(): RerunJobResponse {
+  return { job: undefined };
+}
+
+export const RerunJobResponse: MessageFns<RerunJobResponse> = {
+  encode(message: RerunJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== undefined) {
+      Job.encode(message.job, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RerunJobResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRerunJobResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = Job.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RerunJobResponse {
+    return { job: isSet(object.job) ? Job.fromJSON(object.job) : undefined };
+  },
+
+  toJSON(message: RerunJobResponse): unknown {
+    const obj: any = {};
+    if (message.job !== undefined) {
+      obj.job = Job.toJSON(message.job);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RerunJobResponse>, I>>(base?: I): RerunJobResponse {
+    return RerunJobResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RerunJobResponse>, I>>(object: I): RerunJobResponse {
+    const message = createBaseRerunJobResponse();
+    message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
+function createBasePauseJobRequest(): PauseJobRequest {
+  return { jobId: "", message: "" };
+}
+
+export const PauseJobRequest: MessageFns<PauseJobRequest> = {
+  encode(message: PauseJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PauseJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePauseJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PauseJobRequest {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: PauseJobRequest): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PauseJobRequest>, I>>(base?: I): PauseJobRequest {
+    return PauseJobRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PauseJobRequest>, I>>(object: I): PauseJobRequest {
+    const message = createBasePauseJobRequest();
+    message.jobId = object.jobId ?? "";
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBasePauseJobResponse(): PauseJobResponse {
+  return { job: undefined };
+}
+
+export const PauseJobResponse: MessageFns<PauseJobResponse> = {
+  encode(message: PauseJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== undefined) {
+      Job.encode(message.job, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PauseJobResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePauseJobResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = Job.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PauseJobResponse {
+    return { job: isSet(object.job) ? Job.fromJSON(object.job) : undefined };
+  },
+
+  toJSON(message: PauseJobResponse): unknown {
+    const obj: any = {};
+    if (message.job !== undefined) {
+      obj.job = Job.toJSON(message.job);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PauseJobResponse>, I>>(base?: I): PauseJobResponse {
+    return PauseJobResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PauseJobResponse>, I>>(object: I): PauseJobResponse {
+    const message = createBasePauseJobResponse();
+    message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
+function createBaseResumeJobRequest(): ResumeJobRequest {
+  return { jobId: "" };
+}
+
+export const ResumeJobRequest: MessageFns<ResumeJobRequest> = {
+  encode(message: ResumeJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeJobRequest {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+    };
+  },
+
+  toJSON(message: ResumeJobRequest): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ResumeJobRequest>, I>>(base?: I): ResumeJobRequest {
+    return ResumeJobRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResumeJobRequest>, I>>(object: I): ResumeJobRequest {
+    const message = createBaseResumeJobRequest();
+    message.jobId = object.jobId ?? "";
+    return message;
+  },
+};
+
+function createBaseResumeJobResponse(): ResumeJobResponse {
+  return { job: undefined };
+}
+
+export const ResumeJobResponse: MessageFns<ResumeJobResponse> = {
+  encode(message: ResumeJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== undefined) {
+      Job.encode(message.job, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeJobResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeJobResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = Job.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeJobResponse {
+    return { job: isSet(object.job) ? Job.fromJSON(object.job) : undefined };
+  },
+
+  toJSON(message: ResumeJobResponse): unknown {
+    const obj: any = {};
+    if (message.job !== undefined) {
+      obj.job = Job.toJSON(message.job);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ResumeJobResponse>, I>>(base?: I): ResumeJobResponse {
+    return ResumeJobResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResumeJobResponse>, I>>(object: I): ResumeJobResponse {
+    const message = createBaseResumeJobResponse();
+    message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
+function createBaseDecideApprovalRequest(): DecideApprovalRequest {
+  return {
+    jobId: "",
+    step: "",
+    decision: ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED,
+    note: "",
+    fields: undefined,
+    by: "",
+  };
+}
+
+export const DecideApprovalRequest: MessageFns<DecideApprovalRequest> = {
+  encode(message: DecideApprovalRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.step !== "") {
+      writer.uint32(18).string(message.step);
+    }
+    if (message.decision !== ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED) {
+      writer.uint32(24).int32(approvalDecisionToNumber(message.decision));
+    }
+    if (message.note !== "") {
+      writer.uint32(34).string(message.note);
+    }
+    if (message.fields !== undefined) {
+      Struct.encode(Struct.wrap(message.fields), writer.uint32(42).fork()).join();
+    }
+    if (message.by !== "") {
+      writer.uint32(50).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecideApprovalRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecideApprovalRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.step = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.decision = approvalDecisionFromJSON(reader.int32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.note = reader.string(true);
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.fields = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.by = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DecideApprovalRequest {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      step: isSet(object.step) ? globalThis.String(object.step) : "",
+      decision: isSet(object.decision)
+        ? approvalDecisionFromJSON(object.decision)
+        : ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED,
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+      fields: isObject(object.fields) ? object.fields : undefined,
+      by: isSet(object.by) ? globalThis.String(object.by) : "",
+    };
+  },
+
+  toJSON(message: DecideApprovalRequest): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.step !== "") {
+      obj.step = message.step;
+    }
+    if (message.decision !== ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED) {
+      obj.decision = approvalDecisionToJSON(message.decision);
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    if (message.fields !== undefined) {
+      obj.fields = message.fields;
+    }
+    if (message.by !== "") {
+      obj.by = message.by;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DecideApprovalRequest>, I>>(base?: I): DecideApprovalRequest {
+    return DecideApprovalRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DecideApprovalRequest>, I>>(object: I): DecideApprovalRequest {
+    const message = createBaseDecideApprovalRequest();
+    message.jobId = object.jobId ?? "";
+    message.step = object.step ?? "";
+    message.decision = object.decision ?? ApprovalDecision.APPROVAL_DECISION_UNSPECIFIED;
+    message.note = object.note ?? "";
+    message.fields = object.fields ?? undefined;
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseDecideApprovalResponse(): DecideApprovalResponse {
+  return { job: undefined };
+}
+
+export const DecideApprovalResponse: MessageFns<DecideApprovalResponse> = {
+  encode(message: DecideApprovalResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== undefined) {
+      Job.encode(message.job, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecideApprovalResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecideApprovalResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = Job.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DecideApprovalResponse {
+    return { job: isSet(object.job) ? Job.fromJSON(object.job) : undefined };
+  },
+
+  toJSON(message: DecideApprovalResponse): unknown {
+    const obj: any = {};
+    if (message.job !== undefined) {
+      obj.job = Job.toJSON(message.job);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DecideApprovalResponse>, I>>(base?: I): DecideApprovalResponse {
+    return DecideApprovalResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DecideApprovalResponse>, I>>(object: I): DecideApprovalResponse {
+    const message = createBaseDecideApprovalResponse();
+    message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
+function createBaseSendSignalRequest(): SendSignalRequest {
+  return { jobId: "", name: "", payload: undefined, requestId: "" };
+}
+
+export const SendSignalRequest: MessageFns<SendSignalRequest> = {
+  encode(message: SendSignalRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.payload !== undefined) {
+      Value.encode(Value.wrap(message.payload), writer.uint32(26).fork()).join();
+    }
+    if (message.requestId !== "") {
+      writer.uint32(34).string(message.requestId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendSignalRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendSignalRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.payload = Value.unwrap(Value.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.requestId = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SendSignalRequest {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      payload: isSet(object?.payload) ? object.payload : undefined,
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
+  },
+
+  toJSON(message: SendSignalRequest): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.payload !== undefined) {
+      obj.payload = message.payload;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SendSignalRequest>, I>>(base?: I): SendSignalRequest {
+    return SendSignalRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SendSignalRequest>, I>>(object: I): SendSignalRequest {
+    const message = createBaseSendSignalRequest();
+    message.jobId = object.jobId ?? "";
+    message.name = object.name ?? "";
+    message.payload = object.payload === undefined ? undefined : object.payload;
+    message.requestId = object.requestId ?? "";
+    return message;
+  },
+};
+
+function createBaseSendSignalResponse(): SendSignalResponse {
+  return { job: undefined, taken: false };
+}
+
+export const SendSignalResponse: MessageFns<SendSignalResponse> = {
+  encode(message: SendSignalResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== undefined) {
+      Job.encode(message.job, writer.uint32(10).fork()).join();
+    }
+    if (message.taken !== false) {
+      writer.uint32(16).bool(message.taken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendSignalResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendSignalResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = Job.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.taken = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SendSignalResponse {
+    return {
+      job: isSet(object.job) ? Job.fromJSON(object.job) : undefined,
+      taken: isSet(object.taken) ? globalThis.Boolean(object.taken) : false,
+    };
+  },
+
+  toJSON(message: SendSignalResponse): unknown {
+    const obj: any = {};
+    if (message.job !== undefined) {
+      obj.job = Job.toJSON(message.job);
+    }
+    if (message.taken !== false) {
+      obj.taken = message.taken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SendSignalResponse>, I>>(base?: I): SendSignalResponse {
+    return SendSignalResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SendSignalResponse>, I>>(object: I): SendSignalResponse {
+    const message = createBaseSendSignalResponse();
+    message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    message.taken = object.taken ?? false;
+    return message;
+  },
+};
+
+function createBaseListStepsRequest(): ListStepsRequest {
+  return { jobId: "", parentStep: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListStepsRequest: MessageFns<ListStepsRequest> = {
+  encode(message: ListStepsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.parentStep !== "") {
+      writer.uint32(18).string(message.parentStep);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(24).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(34).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListStepsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListStepsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.parentStep = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pageToken = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListStepsRequest {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      parentStep: isSet(object.parentStep)
+        ? globalThis.String(object.parentStep)
+        : isSet(object.parent_step)
+        ? globalThis.String(object.parent_step)
+        : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListStepsRequest): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.parentStep !== "") {
+      obj.parentStep = message.parentStep;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListStepsRequest>, I>>(base?: I): ListStepsRequest {
+    return ListStepsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListStepsRequest>, I>>(object: I): ListStepsRequest {
+    const message = createBaseListStepsRequest();
+    message.jobId = object.jobId ?? "";
+    message.parentStep = object.parentStep ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListStepsResponse(): ListStepsResponse {
+  return { steps: [], nextPageToken: "" };
+}
+
+export const ListStepsResponse: MessageFns<ListStepsResponse> = {
+  encode(message: ListStepsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.steps) {
+      Step.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListStepsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListStepsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.steps.push(Step.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListStepsResponse {
+    return {
+      steps: globalThis.Array.isArray(object?.steps) ? object.steps.map((e: any) => Step.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListStepsResponse): unknown {
+    const obj: any = {};
+    if (message.steps?.length) {
+      obj.steps = message.steps.map((e) => Step.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListStepsResponse>, I>>(base?: I): ListStepsResponse {
+    return ListStepsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListStepsResponse>, I>>(object: I): ListStepsResponse {
+    const message = createBaseListStepsResponse();
+    message.steps = object.steps?.map((e) => Step.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -2438,6 +3794,74 @@ export const JobServiceService = {
     responseSerialize: (value: RetryJobResponse): Buffer => Buffer.from(RetryJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RetryJobResponse => RetryJobResponse.decode(value),
   },
+  /** A new job with the same steps and another input, linked by `rerun_of`. FAILED_PRECONDITION unless the old one has ended. */
+  rerunJob: {
+    path: "/capstan.job.v1.JobService/RerunJob" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RerunJobRequest): Buffer => Buffer.from(RerunJobRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RerunJobRequest => RerunJobRequest.decode(value),
+    responseSerialize: (value: RerunJobResponse): Buffer => Buffer.from(RerunJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RerunJobResponse => RerunJobResponse.decode(value),
+  },
+  /** Nothing of the job begins any more; what runs goes on. Safe to repeat. FAILED_PRECONDITION if it has ended or is being cancelled. */
+  pauseJob: {
+    path: "/capstan.job.v1.JobService/PauseJob" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PauseJobRequest): Buffer => Buffer.from(PauseJobRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PauseJobRequest => PauseJobRequest.decode(value),
+    responseSerialize: (value: PauseJobResponse): Buffer => Buffer.from(PauseJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PauseJobResponse => PauseJobResponse.decode(value),
+  },
+  /** A paused job goes on. Safe to repeat. FAILED_PRECONDITION if it has ended or is being cancelled. */
+  resumeJob: {
+    path: "/capstan.job.v1.JobService/ResumeJob" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResumeJobRequest): Buffer => Buffer.from(ResumeJobRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResumeJobRequest => ResumeJobRequest.decode(value),
+    responseSerialize: (value: ResumeJobResponse): Buffer => Buffer.from(ResumeJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResumeJobResponse => ResumeJobResponse.decode(value),
+  },
+  /**
+   * Approves or rejects a step that waits for it: SUSPENDED -> SUCCEEDED or FAILED. Safe to repeat with the same decision by the same
+   * person; FAILED_PRECONDITION if the step does not wait for a decision or somebody has decided otherwise.
+   */
+  decideApproval: {
+    path: "/capstan.job.v1.JobService/DecideApproval" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DecideApprovalRequest): Buffer =>
+      Buffer.from(DecideApprovalRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DecideApprovalRequest => DecideApprovalRequest.decode(value),
+    responseSerialize: (value: DecideApprovalResponse): Buffer =>
+      Buffer.from(DecideApprovalResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DecideApprovalResponse => DecideApprovalResponse.decode(value),
+  },
+  /**
+   * Gives a signal to a job; the step that waits for it goes on, or the next one that will. Safe to repeat with the same
+   * `request_id`. FAILED_PRECONDITION if the job has ended, or if none of its steps can ever wait for this signal.
+   */
+  sendSignal: {
+    path: "/capstan.job.v1.JobService/SendSignal" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SendSignalRequest): Buffer => Buffer.from(SendSignalRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SendSignalRequest => SendSignalRequest.decode(value),
+    responseSerialize: (value: SendSignalResponse): Buffer => Buffer.from(SendSignalResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SendSignalResponse => SendSignalResponse.decode(value),
+  },
+  /** The steps of one job with the items of `for_each`, in order, in pages. NOT_FOUND if there is no such job. */
+  listSteps: {
+    path: "/capstan.job.v1.JobService/ListSteps" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListStepsRequest): Buffer => Buffer.from(ListStepsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListStepsRequest => ListStepsRequest.decode(value),
+    responseSerialize: (value: ListStepsResponse): Buffer => Buffer.from(ListStepsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListStepsResponse => ListStepsResponse.decode(value),
+  },
   /** The facts of one job, in order, in pages. */
   listJobEvents: {
     path: "/capstan.job.v1.JobService/ListJobEvents" as const,
@@ -2477,6 +3901,24 @@ export interface JobServiceServer extends UntypedServiceImplementation {
   cancelJob: handleUnaryCall<CancelJobRequest, CancelJobResponse>;
   /** A new job with the same spec, linked by `retry_of`. FAILED_PRECONDITION unless the old one has ended without success. */
   retryJob: handleUnaryCall<RetryJobRequest, RetryJobResponse>;
+  /** A new job with the same steps and another input, linked by `rerun_of`. FAILED_PRECONDITION unless the old one has ended. */
+  rerunJob: handleUnaryCall<RerunJobRequest, RerunJobResponse>;
+  /** Nothing of the job begins any more; what runs goes on. Safe to repeat. FAILED_PRECONDITION if it has ended or is being cancelled. */
+  pauseJob: handleUnaryCall<PauseJobRequest, PauseJobResponse>;
+  /** A paused job goes on. Safe to repeat. FAILED_PRECONDITION if it has ended or is being cancelled. */
+  resumeJob: handleUnaryCall<ResumeJobRequest, ResumeJobResponse>;
+  /**
+   * Approves or rejects a step that waits for it: SUSPENDED -> SUCCEEDED or FAILED. Safe to repeat with the same decision by the same
+   * person; FAILED_PRECONDITION if the step does not wait for a decision or somebody has decided otherwise.
+   */
+  decideApproval: handleUnaryCall<DecideApprovalRequest, DecideApprovalResponse>;
+  /**
+   * Gives a signal to a job; the step that waits for it goes on, or the next one that will. Safe to repeat with the same
+   * `request_id`. FAILED_PRECONDITION if the job has ended, or if none of its steps can ever wait for this signal.
+   */
+  sendSignal: handleUnaryCall<SendSignalRequest, SendSignalResponse>;
+  /** The steps of one job with the items of `for_each`, in order, in pages. NOT_FOUND if there is no such job. */
+  listSteps: handleUnaryCall<ListStepsRequest, ListStepsResponse>;
   /** The facts of one job, in order, in pages. */
   listJobEvents: handleUnaryCall<ListJobEventsRequest, ListJobEventsResponse>;
 }
@@ -2609,6 +4051,108 @@ export interface JobServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RetryJobResponse) => void,
+  ): ClientUnaryCall;
+  /** A new job with the same steps and another input, linked by `rerun_of`. FAILED_PRECONDITION unless the old one has ended. */
+  rerunJob(
+    request: RerunJobRequest,
+    callback: (error: ServiceError | null, response: RerunJobResponse) => void,
+  ): ClientUnaryCall;
+  rerunJob(
+    request: RerunJobRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RerunJobResponse) => void,
+  ): ClientUnaryCall;
+  rerunJob(
+    request: RerunJobRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RerunJobResponse) => void,
+  ): ClientUnaryCall;
+  /** Nothing of the job begins any more; what runs goes on. Safe to repeat. FAILED_PRECONDITION if it has ended or is being cancelled. */
+  pauseJob(
+    request: PauseJobRequest,
+    callback: (error: ServiceError | null, response: PauseJobResponse) => void,
+  ): ClientUnaryCall;
+  pauseJob(
+    request: PauseJobRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PauseJobResponse) => void,
+  ): ClientUnaryCall;
+  pauseJob(
+    request: PauseJobRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PauseJobResponse) => void,
+  ): ClientUnaryCall;
+  /** A paused job goes on. Safe to repeat. FAILED_PRECONDITION if it has ended or is being cancelled. */
+  resumeJob(
+    request: ResumeJobRequest,
+    callback: (error: ServiceError | null, response: ResumeJobResponse) => void,
+  ): ClientUnaryCall;
+  resumeJob(
+    request: ResumeJobRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ResumeJobResponse) => void,
+  ): ClientUnaryCall;
+  resumeJob(
+    request: ResumeJobRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResumeJobResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Approves or rejects a step that waits for it: SUSPENDED -> SUCCEEDED or FAILED. Safe to repeat with the same decision by the same
+   * person; FAILED_PRECONDITION if the step does not wait for a decision or somebody has decided otherwise.
+   */
+  decideApproval(
+    request: DecideApprovalRequest,
+    callback: (error: ServiceError | null, response: DecideApprovalResponse) => void,
+  ): ClientUnaryCall;
+  decideApproval(
+    request: DecideApprovalRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DecideApprovalResponse) => void,
+  ): ClientUnaryCall;
+  decideApproval(
+    request: DecideApprovalRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DecideApprovalResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Gives a signal to a job; the step that waits for it goes on, or the next one that will. Safe to repeat with the same
+   * `request_id`. FAILED_PRECONDITION if the job has ended, or if none of its steps can ever wait for this signal.
+   */
+  sendSignal(
+    request: SendSignalRequest,
+    callback: (error: ServiceError | null, response: SendSignalResponse) => void,
+  ): ClientUnaryCall;
+  sendSignal(
+    request: SendSignalRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SendSignalResponse) => void,
+  ): ClientUnaryCall;
+  sendSignal(
+    request: SendSignalRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SendSignalResponse) => void,
+  ): ClientUnaryCall;
+  /** The steps of one job with the items of `for_each`, in order, in pages. NOT_FOUND if there is no such job. */
+  listSteps(
+    request: ListStepsRequest,
+    callback: (error: ServiceError | null, response: ListStepsResponse) => void,
+  ): ClientUnaryCall;
+  listSteps(
+    request: ListStepsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListStepsResponse) => void,
+  ): ClientUnaryCall;
+  listSteps(
+    request: ListStepsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListStepsResponse) => void,
   ): ClientUnaryCall;
   /** The facts of one job, in order, in pages. */
   listJobEvents(

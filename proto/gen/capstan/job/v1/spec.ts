@@ -4,8 +4,84 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Duration } from "../../../google/protobuf/duration.ts";
-import { Value } from "../../../google/protobuf/struct.ts";
+import { ListValue, Struct, Value } from "../../../google/protobuf/struct.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
+
+/** What follows when a wait is over without an answer. */
+export const TimeoutOutcome = {
+  /** TIMEOUT_OUTCOME_UNSPECIFIED - FAIL. */
+  TIMEOUT_OUTCOME_UNSPECIFIED: "TIMEOUT_OUTCOME_UNSPECIFIED",
+  /** TIMEOUT_OUTCOME_FAIL - The step is TIMED_OUT. */
+  TIMEOUT_OUTCOME_FAIL: "TIMEOUT_OUTCOME_FAIL",
+  /** TIMEOUT_OUTCOME_SKIP - The step is SKIPPED. */
+  TIMEOUT_OUTCOME_SKIP: "TIMEOUT_OUTCOME_SKIP",
+  /** TIMEOUT_OUTCOME_SUCCEED - The step SUCCEEDED; an approval counts as given. */
+  TIMEOUT_OUTCOME_SUCCEED: "TIMEOUT_OUTCOME_SUCCEED",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type TimeoutOutcome = typeof TimeoutOutcome[keyof typeof TimeoutOutcome];
+
+export namespace TimeoutOutcome {
+  export type TIMEOUT_OUTCOME_UNSPECIFIED = typeof TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED;
+  export type TIMEOUT_OUTCOME_FAIL = typeof TimeoutOutcome.TIMEOUT_OUTCOME_FAIL;
+  export type TIMEOUT_OUTCOME_SKIP = typeof TimeoutOutcome.TIMEOUT_OUTCOME_SKIP;
+  export type TIMEOUT_OUTCOME_SUCCEED = typeof TimeoutOutcome.TIMEOUT_OUTCOME_SUCCEED;
+  export type UNRECOGNIZED = typeof TimeoutOutcome.UNRECOGNIZED;
+}
+
+export function timeoutOutcomeFromJSON(object: any): TimeoutOutcome {
+  switch (object) {
+    case 0:
+    case "TIMEOUT_OUTCOME_UNSPECIFIED":
+      return TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED;
+    case 1:
+    case "TIMEOUT_OUTCOME_FAIL":
+      return TimeoutOutcome.TIMEOUT_OUTCOME_FAIL;
+    case 2:
+    case "TIMEOUT_OUTCOME_SKIP":
+      return TimeoutOutcome.TIMEOUT_OUTCOME_SKIP;
+    case 3:
+    case "TIMEOUT_OUTCOME_SUCCEED":
+      return TimeoutOutcome.TIMEOUT_OUTCOME_SUCCEED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return TimeoutOutcome.UNRECOGNIZED;
+  }
+}
+
+export function timeoutOutcomeToJSON(object: TimeoutOutcome): string {
+  switch (object) {
+    case TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED:
+      return "TIMEOUT_OUTCOME_UNSPECIFIED";
+    case TimeoutOutcome.TIMEOUT_OUTCOME_FAIL:
+      return "TIMEOUT_OUTCOME_FAIL";
+    case TimeoutOutcome.TIMEOUT_OUTCOME_SKIP:
+      return "TIMEOUT_OUTCOME_SKIP";
+    case TimeoutOutcome.TIMEOUT_OUTCOME_SUCCEED:
+      return "TIMEOUT_OUTCOME_SUCCEED";
+    case TimeoutOutcome.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function timeoutOutcomeToNumber(object: TimeoutOutcome): number {
+  switch (object) {
+    case TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED:
+      return 0;
+    case TimeoutOutcome.TIMEOUT_OUTCOME_FAIL:
+      return 1;
+    case TimeoutOutcome.TIMEOUT_OUTCOME_SKIP:
+      return 2;
+    case TimeoutOutcome.TIMEOUT_OUTCOME_SUCCEED:
+      return 3;
+    case TimeoutOutcome.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
 
 /** How a label is compared. */
 export const LabelOperator = {
@@ -273,7 +349,7 @@ export interface JobSpec {
   labels: { [key: string]: string };
   /** For people and tools; kept, never interpreted. At most 64; value at most 4,096 characters. */
   annotations: { [key: string]: string };
-  /** What to run. One step for now; a DAG of steps comes with workflows. */
+  /** What to run: a DAG of 1 to 1,000 steps. The steps that hooks and `compensate` name are part of this list and run only for them. */
   steps: StepSpec[];
   /** How long the whole job may take from acceptance, waiting included. Up to 30 days; 0 or absent: no limit. */
   timeout:
@@ -287,6 +363,26 @@ export interface JobSpec {
     | undefined;
   /** Where the job comes from, for people: a service, a schedule, a hook. At most 256 characters. */
   source: string;
+  /** The queue it waits in: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`. "default" if empty. */
+  queue: string;
+  /**
+   * Jobs of one queue with the same key share the limit that the queue sets per key. At most 256 characters; may hold `${{ … }}`
+   * over `input`. Empty: no key.
+   */
+  concurrencyKey: string;
+  /** What expressions read as `input`. At most 256 KiB as JSON. */
+  input:
+    | any
+    | undefined;
+  /**
+   * Names of steps that run when all others have ended well, before the job does. They see `job.outcome` and `steps`. A failed hook
+   * fails the job only here.
+   */
+  onSuccess: string[];
+  /** Names of steps that run when the job is going to end FAILED or TIMED_OUT, after compensation. */
+  onFailure: string[];
+  /** Names of steps that run when the job is going to end CANCELLED, after compensation. */
+  onCancel: string[];
 }
 
 export interface JobSpec_LabelsEntry {
@@ -299,7 +395,24 @@ export interface JobSpec_AnnotationsEntry {
   value: string;
 }
 
-/** One step: a command, a script, an image's own entry point, or a handler of a worker. */
+/** A template to make a job from. */
+export interface TemplateUse {
+  /** The template's name. */
+  name: string;
+  /** Its version; 0: the newest that is PUBLISHED. */
+  version: number;
+  /** Values of its parameters by name. In a step they may hold `${{ … }}`. */
+  parameters: { [key: string]: any } | undefined;
+}
+
+/**
+ * One step: a command, a script, an image's own entry point, a handler of a worker, a job of its own, or something to wait for.
+ *
+ * `${{ … }}` holds an expression over `input`, `steps.<name>.result`, `steps.<name>.state`, `job`, and in `for_each` `item` and
+ * `index`. It may stand in `command`, `args`, values of `env`, `working_directory`, `image`, `input`, parameters of `sub_job`, the
+ * message of an approval and the name of a signal; never in a script: give it there by `env`. A step sees the results only of steps
+ * that it depends on, directly or not.
+ */
 export interface StepSpec {
   /** Unique in the job: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`. "main" if empty. */
   name: string;
@@ -351,12 +464,96 @@ export interface StepSpec {
    */
   handler: string;
   /** What the handler is given. At most 256 KiB as JSON. */
-  input: any | undefined;
+  input:
+    | any
+    | undefined;
+  /** Names of the steps that must have SUCCEEDED or been SKIPPED before this one, or have failed and say `continue_on_failure`. */
+  dependsOn: string[];
+  /** What depends on this step goes on when it has failed, and the job does not fail for it. */
+  continueOnFailure: boolean;
+  /** An expression that says whether it runs; without braces, and true or false. False: SKIPPED. */
+  when: string;
+  /** Runs the step once for each item of a list. */
+  forEach:
+    | ForEach
+    | undefined;
+  /** The name of a step that undoes this one: it runs if this one has SUCCEEDED and the job then fails or is cancelled. */
+  compensate: string;
+  /** A job of its own, in place of a command. */
+  subJob:
+    | SubJob
+    | undefined;
+  /** Waits for a person, in place of a command. */
+  approval:
+    | Approval
+    | undefined;
+  /** Waits for a signal, in place of a command. */
+  signal:
+    | SignalWait
+    | undefined;
+  /** Waits for a time, in place of a command. */
+  sleep: Sleep | undefined;
 }
 
 export interface StepSpec_EnvEntry {
   key: string;
   value: string;
+}
+
+/** Runs a step once for each item. The step's result is the list of the items' results in their order. */
+export interface ForEach {
+  /** The items. Exactly one of `items` and `expression`; at most 10,000. */
+  items:
+    | Array<any>
+    | undefined;
+  /** An expression that gives a list; without braces. */
+  expression: string;
+  /** How many run at the same time. 0: all. */
+  maxParallel: number;
+}
+
+/** A job made from a template. It ends no later than its parent, is cancelled with it, and its result is the step's. At most ten deep. */
+export interface SubJob {
+  /** What to run. */
+  template: TemplateUse | undefined;
+}
+
+/** Waits, SUSPENDED, until somebody approves or rejects. The step's result is `{decision, note, fields, by, time}`. */
+export interface Approval {
+  /** What people are asked. At most 1,024 characters. */
+  message: string;
+  /** How long to wait. 1 s to 366 days; 0 or absent: no limit. */
+  timeout:
+    | Duration
+    | undefined;
+  /** What follows when nobody has decided in time. Default FAIL. */
+  onTimeout: TimeoutOutcome;
+}
+
+/** Waits, SUSPENDED, for a signal to this job. The step's result is the signal's payload. */
+export interface SignalWait {
+  /** The signal's name: `[a-zA-Z0-9]([a-zA-Z0-9._-]{0,126}[a-zA-Z0-9])?`. A signal that came before is taken. */
+  name: string;
+  /** How long to wait. 1 s to 366 days; 0 or absent: no limit. */
+  timeout:
+    | Duration
+    | undefined;
+  /** What follows when none has come in time. Default FAIL. */
+  onTimeout: TimeoutOutcome;
+}
+
+/** Waits, SUSPENDED, until a time. Exactly one of the three. */
+export interface Sleep {
+  /** From when the step is reached. At most 366 days. */
+  duration:
+    | Duration
+    | undefined;
+  /** A time; one that has passed does not wait. */
+  until:
+    | Date
+    | undefined;
+  /** An expression that gives a time, or a text that is one (RFC 3339); without braces. */
+  expression: string;
 }
 
 /** A program text and what runs it. */
@@ -431,6 +628,12 @@ function createBaseJobSpec(): JobSpec {
     priority: 0,
     notBefore: undefined,
     source: "",
+    queue: "",
+    concurrencyKey: "",
+    input: undefined,
+    onSuccess: [],
+    onFailure: [],
+    onCancel: [],
   };
 }
 
@@ -459,6 +662,24 @@ export const JobSpec: MessageFns<JobSpec> = {
     }
     if (message.source !== "") {
       writer.uint32(66).string(message.source);
+    }
+    if (message.queue !== "") {
+      writer.uint32(74).string(message.queue);
+    }
+    if (message.concurrencyKey !== "") {
+      writer.uint32(82).string(message.concurrencyKey);
+    }
+    if (message.input !== undefined) {
+      Value.encode(Value.wrap(message.input), writer.uint32(90).fork()).join();
+    }
+    for (const v of message.onSuccess) {
+      writer.uint32(98).string(v!);
+    }
+    for (const v of message.onFailure) {
+      writer.uint32(106).string(v!);
+    }
+    for (const v of message.onCancel) {
+      writer.uint32(114).string(v!);
     }
     return writer;
   },
@@ -546,6 +767,54 @@ export const JobSpec: MessageFns<JobSpec> = {
             message.source = reader.string(true);
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.queue = reader.string(true);
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.concurrencyKey = reader.string(true);
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.input = Value.unwrap(Value.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.onSuccess.push(reader.string(true));
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.onFailure.push(reader.string(true));
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.onCancel.push(reader.string(true));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -598,6 +867,28 @@ export const JobSpec: MessageFns<JobSpec> = {
         ? fromJsonTimestamp(object.not_before)
         : undefined,
       source: isSet(object.source) ? globalThis.String(object.source) : "",
+      queue: isSet(object.queue) ? globalThis.String(object.queue) : "",
+      concurrencyKey: isSet(object.concurrencyKey)
+        ? globalThis.String(object.concurrencyKey)
+        : isSet(object.concurrency_key)
+        ? globalThis.String(object.concurrency_key)
+        : "",
+      input: isSet(object?.input) ? object.input : undefined,
+      onSuccess: globalThis.Array.isArray(object?.onSuccess)
+        ? object.onSuccess.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.on_success)
+        ? object.on_success.map((e: any) => globalThis.String(e))
+        : [],
+      onFailure: globalThis.Array.isArray(object?.onFailure)
+        ? object.onFailure.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.on_failure)
+        ? object.on_failure.map((e: any) => globalThis.String(e))
+        : [],
+      onCancel: globalThis.Array.isArray(object?.onCancel)
+        ? object.onCancel.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.on_cancel)
+        ? object.on_cancel.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -639,6 +930,24 @@ export const JobSpec: MessageFns<JobSpec> = {
     if (message.source !== "") {
       obj.source = message.source;
     }
+    if (message.queue !== "") {
+      obj.queue = message.queue;
+    }
+    if (message.concurrencyKey !== "") {
+      obj.concurrencyKey = message.concurrencyKey;
+    }
+    if (message.input !== undefined) {
+      obj.input = message.input;
+    }
+    if (message.onSuccess?.length) {
+      obj.onSuccess = message.onSuccess;
+    }
+    if (message.onFailure?.length) {
+      obj.onFailure = message.onFailure;
+    }
+    if (message.onCancel?.length) {
+      obj.onCancel = message.onCancel;
+    }
     return obj;
   },
 
@@ -673,6 +982,12 @@ export const JobSpec: MessageFns<JobSpec> = {
     message.priority = object.priority ?? 0;
     message.notBefore = object.notBefore ?? undefined;
     message.source = object.source ?? "";
+    message.queue = object.queue ?? "";
+    message.concurrencyKey = object.concurrencyKey ?? "";
+    message.input = object.input === undefined ? undefined : object.input;
+    message.onSuccess = object.onSuccess?.map((e) => e) || [];
+    message.onFailure = object.onFailure?.map((e) => e) || [];
+    message.onCancel = object.onCancel?.map((e) => e) || [];
     return message;
   },
 };
@@ -847,6 +1162,107 @@ export const JobSpec_AnnotationsEntry: MessageFns<JobSpec_AnnotationsEntry> = {
   },
 };
 
+function createBaseTemplateUse(): TemplateUse {
+  return { name: "", version: 0, parameters: undefined };
+}
+
+export const TemplateUse: MessageFns<TemplateUse> = {
+  encode(message: TemplateUse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.version !== 0) {
+      writer.uint32(16).int32(message.version);
+    }
+    if (message.parameters !== undefined) {
+      Struct.encode(Struct.wrap(message.parameters), writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TemplateUse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTemplateUse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.parameters = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TemplateUse {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      version: isSet(object.version) ? globalThis.Number(object.version) : 0,
+      parameters: isObject(object.parameters) ? object.parameters : undefined,
+    };
+  },
+
+  toJSON(message: TemplateUse): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.version !== 0) {
+      obj.version = Math.round(message.version);
+    }
+    if (message.parameters !== undefined) {
+      obj.parameters = message.parameters;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TemplateUse>, I>>(base?: I): TemplateUse {
+    return TemplateUse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TemplateUse>, I>>(object: I): TemplateUse {
+    const message = createBaseTemplateUse();
+    message.name = object.name ?? "";
+    message.version = object.version ?? 0;
+    message.parameters = object.parameters ?? undefined;
+    return message;
+  },
+};
+
 function createBaseStepSpec(): StepSpec {
   return {
     name: "",
@@ -866,6 +1282,15 @@ function createBaseStepSpec(): StepSpec {
     network: Network.NETWORK_UNSPECIFIED,
     handler: "",
     input: undefined,
+    dependsOn: [],
+    continueOnFailure: false,
+    when: "",
+    forEach: undefined,
+    compensate: "",
+    subJob: undefined,
+    approval: undefined,
+    signal: undefined,
+    sleep: undefined,
   };
 }
 
@@ -921,6 +1346,33 @@ export const StepSpec: MessageFns<StepSpec> = {
     }
     if (message.input !== undefined) {
       Value.encode(Value.wrap(message.input), writer.uint32(138).fork()).join();
+    }
+    for (const v of message.dependsOn) {
+      writer.uint32(146).string(v!);
+    }
+    if (message.continueOnFailure !== false) {
+      writer.uint32(152).bool(message.continueOnFailure);
+    }
+    if (message.when !== "") {
+      writer.uint32(162).string(message.when);
+    }
+    if (message.forEach !== undefined) {
+      ForEach.encode(message.forEach, writer.uint32(170).fork()).join();
+    }
+    if (message.compensate !== "") {
+      writer.uint32(178).string(message.compensate);
+    }
+    if (message.subJob !== undefined) {
+      SubJob.encode(message.subJob, writer.uint32(186).fork()).join();
+    }
+    if (message.approval !== undefined) {
+      Approval.encode(message.approval, writer.uint32(194).fork()).join();
+    }
+    if (message.signal !== undefined) {
+      SignalWait.encode(message.signal, writer.uint32(202).fork()).join();
+    }
+    if (message.sleep !== undefined) {
+      Sleep.encode(message.sleep, writer.uint32(210).fork()).join();
     }
     return writer;
   },
@@ -1077,6 +1529,78 @@ export const StepSpec: MessageFns<StepSpec> = {
             message.input = Value.unwrap(Value.decode(reader, reader.uint32()));
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.dependsOn.push(reader.string(true));
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.continueOnFailure = reader.bool();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.when = reader.string(true);
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.forEach = ForEach.decode(reader, reader.uint32());
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.compensate = reader.string(true);
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.subJob = SubJob.decode(reader, reader.uint32());
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.approval = Approval.decode(reader, reader.uint32());
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.signal = SignalWait.decode(reader, reader.uint32());
+            continue;
+          }
+          case 26: {
+            if (tag !== 210) {
+              break;
+            }
+
+            message.sleep = Sleep.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1137,6 +1661,31 @@ export const StepSpec: MessageFns<StepSpec> = {
       network: isSet(object.network) ? networkFromJSON(object.network) : Network.NETWORK_UNSPECIFIED,
       handler: isSet(object.handler) ? globalThis.String(object.handler) : "",
       input: isSet(object?.input) ? object.input : undefined,
+      dependsOn: globalThis.Array.isArray(object?.dependsOn)
+        ? object.dependsOn.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.depends_on)
+        ? object.depends_on.map((e: any) => globalThis.String(e))
+        : [],
+      continueOnFailure: isSet(object.continueOnFailure)
+        ? globalThis.Boolean(object.continueOnFailure)
+        : isSet(object.continue_on_failure)
+        ? globalThis.Boolean(object.continue_on_failure)
+        : false,
+      when: isSet(object.when) ? globalThis.String(object.when) : "",
+      forEach: isSet(object.forEach)
+        ? ForEach.fromJSON(object.forEach)
+        : isSet(object.for_each)
+        ? ForEach.fromJSON(object.for_each)
+        : undefined,
+      compensate: isSet(object.compensate) ? globalThis.String(object.compensate) : "",
+      subJob: isSet(object.subJob)
+        ? SubJob.fromJSON(object.subJob)
+        : isSet(object.sub_job)
+        ? SubJob.fromJSON(object.sub_job)
+        : undefined,
+      approval: isSet(object.approval) ? Approval.fromJSON(object.approval) : undefined,
+      signal: isSet(object.signal) ? SignalWait.fromJSON(object.signal) : undefined,
+      sleep: isSet(object.sleep) ? Sleep.fromJSON(object.sleep) : undefined,
     };
   },
 
@@ -1199,6 +1748,33 @@ export const StepSpec: MessageFns<StepSpec> = {
     if (message.input !== undefined) {
       obj.input = message.input;
     }
+    if (message.dependsOn?.length) {
+      obj.dependsOn = message.dependsOn;
+    }
+    if (message.continueOnFailure !== false) {
+      obj.continueOnFailure = message.continueOnFailure;
+    }
+    if (message.when !== "") {
+      obj.when = message.when;
+    }
+    if (message.forEach !== undefined) {
+      obj.forEach = ForEach.toJSON(message.forEach);
+    }
+    if (message.compensate !== "") {
+      obj.compensate = message.compensate;
+    }
+    if (message.subJob !== undefined) {
+      obj.subJob = SubJob.toJSON(message.subJob);
+    }
+    if (message.approval !== undefined) {
+      obj.approval = Approval.toJSON(message.approval);
+    }
+    if (message.signal !== undefined) {
+      obj.signal = SignalWait.toJSON(message.signal);
+    }
+    if (message.sleep !== undefined) {
+      obj.sleep = Sleep.toJSON(message.sleep);
+    }
     return obj;
   },
 
@@ -1246,6 +1822,23 @@ export const StepSpec: MessageFns<StepSpec> = {
     message.network = object.network ?? Network.NETWORK_UNSPECIFIED;
     message.handler = object.handler ?? "";
     message.input = object.input === undefined ? undefined : object.input;
+    message.dependsOn = object.dependsOn?.map((e) => e) || [];
+    message.continueOnFailure = object.continueOnFailure ?? false;
+    message.when = object.when ?? "";
+    message.forEach = (object.forEach !== undefined && object.forEach !== null)
+      ? ForEach.fromPartial(object.forEach)
+      : undefined;
+    message.compensate = object.compensate ?? "";
+    message.subJob = (object.subJob !== undefined && object.subJob !== null)
+      ? SubJob.fromPartial(object.subJob)
+      : undefined;
+    message.approval = (object.approval !== undefined && object.approval !== null)
+      ? Approval.fromPartial(object.approval)
+      : undefined;
+    message.signal = (object.signal !== undefined && object.signal !== null)
+      ? SignalWait.fromPartial(object.signal)
+      : undefined;
+    message.sleep = (object.sleep !== undefined && object.sleep !== null) ? Sleep.fromPartial(object.sleep) : undefined;
     return message;
   },
 };
@@ -1331,6 +1924,497 @@ export const StepSpec_EnvEntry: MessageFns<StepSpec_EnvEntry> = {
     const message = createBaseStepSpec_EnvEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseForEach(): ForEach {
+  return { items: undefined, expression: "", maxParallel: 0 };
+}
+
+export const ForEach: MessageFns<ForEach> = {
+  encode(message: ForEach, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.items !== undefined) {
+      ListValue.encode(ListValue.wrap(message.items), writer.uint32(10).fork()).join();
+    }
+    if (message.expression !== "") {
+      writer.uint32(18).string(message.expression);
+    }
+    if (message.maxParallel !== 0) {
+      writer.uint32(24).int32(message.maxParallel);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForEach {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForEach();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.items = ListValue.unwrap(ListValue.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expression = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.maxParallel = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ForEach {
+    return {
+      items: globalThis.Array.isArray(object.items) ? [...object.items] : undefined,
+      expression: isSet(object.expression) ? globalThis.String(object.expression) : "",
+      maxParallel: isSet(object.maxParallel)
+        ? globalThis.Number(object.maxParallel)
+        : isSet(object.max_parallel)
+        ? globalThis.Number(object.max_parallel)
+        : 0,
+    };
+  },
+
+  toJSON(message: ForEach): unknown {
+    const obj: any = {};
+    if (message.items !== undefined) {
+      obj.items = message.items;
+    }
+    if (message.expression !== "") {
+      obj.expression = message.expression;
+    }
+    if (message.maxParallel !== 0) {
+      obj.maxParallel = Math.round(message.maxParallel);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ForEach>, I>>(base?: I): ForEach {
+    return ForEach.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForEach>, I>>(object: I): ForEach {
+    const message = createBaseForEach();
+    message.items = object.items ?? undefined;
+    message.expression = object.expression ?? "";
+    message.maxParallel = object.maxParallel ?? 0;
+    return message;
+  },
+};
+
+function createBaseSubJob(): SubJob {
+  return { template: undefined };
+}
+
+export const SubJob: MessageFns<SubJob> = {
+  encode(message: SubJob, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.template !== undefined) {
+      TemplateUse.encode(message.template, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubJob {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubJob();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.template = TemplateUse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SubJob {
+    return { template: isSet(object.template) ? TemplateUse.fromJSON(object.template) : undefined };
+  },
+
+  toJSON(message: SubJob): unknown {
+    const obj: any = {};
+    if (message.template !== undefined) {
+      obj.template = TemplateUse.toJSON(message.template);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SubJob>, I>>(base?: I): SubJob {
+    return SubJob.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SubJob>, I>>(object: I): SubJob {
+    const message = createBaseSubJob();
+    message.template = (object.template !== undefined && object.template !== null)
+      ? TemplateUse.fromPartial(object.template)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseApproval(): Approval {
+  return { message: "", timeout: undefined, onTimeout: TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED };
+}
+
+export const Approval: MessageFns<Approval> = {
+  encode(message: Approval, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.message !== "") {
+      writer.uint32(10).string(message.message);
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(18).fork()).join();
+    }
+    if (message.onTimeout !== TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED) {
+      writer.uint32(24).int32(timeoutOutcomeToNumber(message.onTimeout));
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Approval {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseApproval();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.onTimeout = timeoutOutcomeFromJSON(reader.int32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Approval {
+    return {
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+      timeout: isSet(object.timeout) ? Duration.fromJSON(object.timeout) : undefined,
+      onTimeout: isSet(object.onTimeout)
+        ? timeoutOutcomeFromJSON(object.onTimeout)
+        : isSet(object.on_timeout)
+        ? timeoutOutcomeFromJSON(object.on_timeout)
+        : TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED,
+    };
+  },
+
+  toJSON(message: Approval): unknown {
+    const obj: any = {};
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    if (message.timeout !== undefined) {
+      obj.timeout = Duration.toJSON(message.timeout);
+    }
+    if (message.onTimeout !== TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED) {
+      obj.onTimeout = timeoutOutcomeToJSON(message.onTimeout);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Approval>, I>>(base?: I): Approval {
+    return Approval.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Approval>, I>>(object: I): Approval {
+    const message = createBaseApproval();
+    message.message = object.message ?? "";
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    message.onTimeout = object.onTimeout ?? TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED;
+    return message;
+  },
+};
+
+function createBaseSignalWait(): SignalWait {
+  return { name: "", timeout: undefined, onTimeout: TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED };
+}
+
+export const SignalWait: MessageFns<SignalWait> = {
+  encode(message: SignalWait, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(18).fork()).join();
+    }
+    if (message.onTimeout !== TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED) {
+      writer.uint32(24).int32(timeoutOutcomeToNumber(message.onTimeout));
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SignalWait {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSignalWait();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.onTimeout = timeoutOutcomeFromJSON(reader.int32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SignalWait {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      timeout: isSet(object.timeout) ? Duration.fromJSON(object.timeout) : undefined,
+      onTimeout: isSet(object.onTimeout)
+        ? timeoutOutcomeFromJSON(object.onTimeout)
+        : isSet(object.on_timeout)
+        ? timeoutOutcomeFromJSON(object.on_timeout)
+        : TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED,
+    };
+  },
+
+  toJSON(message: SignalWait): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.timeout !== undefined) {
+      obj.timeout = Duration.toJSON(message.timeout);
+    }
+    if (message.onTimeout !== TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED) {
+      obj.onTimeout = timeoutOutcomeToJSON(message.onTimeout);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SignalWait>, I>>(base?: I): SignalWait {
+    return SignalWait.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SignalWait>, I>>(object: I): SignalWait {
+    const message = createBaseSignalWait();
+    message.name = object.name ?? "";
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    message.onTimeout = object.onTimeout ?? TimeoutOutcome.TIMEOUT_OUTCOME_UNSPECIFIED;
+    return message;
+  },
+};
+
+function createBaseSleep(): Sleep {
+  return { duration: undefined, until: undefined, expression: "" };
+}
+
+export const Sleep: MessageFns<Sleep> = {
+  encode(message: Sleep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.duration !== undefined) {
+      Duration.encode(message.duration, writer.uint32(10).fork()).join();
+    }
+    if (message.until !== undefined) {
+      Timestamp.encode(toTimestamp(message.until), writer.uint32(18).fork()).join();
+    }
+    if (message.expression !== "") {
+      writer.uint32(26).string(message.expression);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Sleep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSleep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.duration = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.until = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.expression = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Sleep {
+    return {
+      duration: isSet(object.duration) ? Duration.fromJSON(object.duration) : undefined,
+      until: isSet(object.until) ? fromJsonTimestamp(object.until) : undefined,
+      expression: isSet(object.expression) ? globalThis.String(object.expression) : "",
+    };
+  },
+
+  toJSON(message: Sleep): unknown {
+    const obj: any = {};
+    if (message.duration !== undefined) {
+      obj.duration = Duration.toJSON(message.duration);
+    }
+    if (message.until !== undefined) {
+      obj.until = message.until.toISOString();
+    }
+    if (message.expression !== "") {
+      obj.expression = message.expression;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Sleep>, I>>(base?: I): Sleep {
+    return Sleep.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Sleep>, I>>(object: I): Sleep {
+    const message = createBaseSleep();
+    message.duration = (object.duration !== undefined && object.duration !== null)
+      ? Duration.fromPartial(object.duration)
+      : undefined;
+    message.until = object.until ?? undefined;
+    message.expression = object.expression ?? "";
     return message;
   },
 };
