@@ -1,14 +1,16 @@
 /** What the orchestrator tells the job context: what became of executions. */
-import { DomainError } from "@capstan/errors";
+import { DomainError, invalid } from "@capstan/errors";
 import { unary } from "@capstan/grpc";
 import type {
   ExecutionReport,
   JobInternalServiceServer,
   ReportOutcome,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
-import { report } from "./job.ts";
+import { cancel, isJobTerminal, report } from "./job.ts";
 import { reportFromMessage } from "./jobProto.ts";
-import type { CausedChange, MoveJobs } from "./moveJobs.ts";
+import { type CausedChange, type MoveJobs, oneChange } from "./moveJobs.ts";
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createJobInternalService(moveJobs: MoveJobs): JobInternalServiceServer {
   return {
@@ -31,6 +33,27 @@ export function createJobInternalService(moveJobs: MoveJobs): JobInternalService
         return after === job ? undefined : { changes, after };
       });
       return { outcomes };
+    }),
+
+    cancelJobs: unary(async ({ jobIds, reason, message }, { requestId }) => {
+      const bad = jobIds.flatMap((id, index) =>
+        uuid.test(id) ? [] : [{ field: `job_ids[${index}]`, description: "is not an id" }],
+      );
+      if (jobIds.length > 1_000) bad.push({ field: "job_ids", description: "has more than 1,000" });
+      if (reason !== "REASON_REPLACED") bad.push({ field: "reason", description: "must be REASON_REPLACED" });
+      if (bad.length > 0) throw invalid(bad);
+      const cancelledIds: string[] = [];
+      await moveJobs([...new Set(jobIds)], (job) => {
+        if (isJobTerminal(job.state)) return undefined;
+        const decision = oneChange(cancel(job, { reason: "REPLACED", message: message.slice(0, 256) }), requestId);
+        if (decision !== undefined) cancelledIds.push(job.id);
+        return decision;
+      });
+      return { cancelledIds };
+    }),
+
+    setQueueLimits: unary(async () => {
+      throw new DomainError({ code: "UNIMPLEMENTED", reason: "NOT_YET", message: "this version cannot do this yet" });
     }),
   };
 }

@@ -9,8 +9,10 @@ import {
   type StopExecutionsRequest,
 } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import {
+  type CancelJobsRequest,
   JobInternalServiceService,
   type ReportExecutionsRequest,
+  type SetQueueLimitsRequest,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import {
   type CapacityAnswer,
@@ -23,7 +25,7 @@ import {
 import { createTestLog } from "../../../test/support/database.ts";
 
 export type Context = "job" | "provider" | "execution";
-export type Method = "reserve" | "confirm" | "release" | "start" | "stop" | "report";
+export type Method = "reserve" | "confirm" | "release" | "start" | "stop" | "report" | "cancel" | "limit";
 
 /** One item of a call. */
 export interface Asked {
@@ -105,6 +107,20 @@ function fakeJob(note: Note): ServiceRegistration {
         reports.map(({ causationId: id, jobId, outcome }) => ({ id, jobId, outcome: outcomeOf(outcome) })),
       );
       return { outcomes: reports.map(() => "REPORT_OUTCOME_APPLIED" as const) };
+    }),
+    cancelJobs: unary(async ({ jobIds }: CancelJobsRequest) => {
+      await note(
+        "cancel",
+        jobIds.map((jobId) => ({ jobId })),
+      );
+      return { cancelledIds: jobIds };
+    }),
+    setQueueLimits: unary(async ({ limits }: SetQueueLimitsRequest) => {
+      await note(
+        "limit",
+        limits.map(({ queue, maxDepth }) => ({ id: queue, outcome: String(maxDepth) })),
+      );
+      return {};
     }),
   };
   return { definition: JobInternalServiceService, implementation };

@@ -102,21 +102,38 @@ function isOutage(error: unknown): boolean {
   return error.retryAfterMs !== null || ["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"].includes(error.code);
 }
 
+/** What is asked of the provider context for an attempt. */
+export type Wish = Pick<Saga, "id" | "tenant" | "jobId" | "jobName" | "spec">;
+
 /** Asks for capacity for each saga, most urgent first. */
-export function reserve({ providers }: Contexts, sagas: readonly Saga[]): Promise<Answer<CapacityAnswer>[]> {
-  return callMany(sagas, async (some) => {
+export function reserve(contexts: Contexts, sagas: readonly Saga[]): Promise<Answer<CapacityAnswer>[]> {
+  return askForCapacity(contexts, sagas, false);
+}
+
+/** What the provider context would answer at this moment; holds nothing. */
+export function previewPlacement(contexts: Contexts, wishes: readonly Wish[]): Promise<Answer<CapacityAnswer>[]> {
+  return askForCapacity(contexts, wishes, true);
+}
+
+function askForCapacity(
+  { providers }: Contexts,
+  wishes: readonly Wish[],
+  validateOnly: boolean,
+): Promise<Answer<CapacityAnswer>[]> {
+  return callMany(wishes, async (some) => {
     const { answers } = await providers.reserveCapacity({
-      requests: some.map((saga) => ({
-        reservationId: saga.id,
-        tenant: saga.tenant,
-        jobId: saga.jobId,
-        jobName: saga.jobName,
-        resources: saga.spec.resources,
-        placement: saga.spec.placement,
-        needsImage: saga.spec.image !== "",
-        handler: saga.spec.handler,
-        hold: { seconds: holdSecondsOf(saga), nanos: 0 },
+      requests: some.map((wish) => ({
+        reservationId: wish.id,
+        tenant: wish.tenant,
+        jobId: wish.jobId,
+        jobName: wish.jobName,
+        resources: wish.spec.resources,
+        placement: wish.spec.placement,
+        needsImage: wish.spec.image !== "",
+        handler: wish.spec.handler,
+        hold: { seconds: holdSecondsOf(wish), nanos: 0 },
       })),
+      validateOnly,
     });
     return answers;
   });

@@ -135,7 +135,7 @@ export const wakeInMs = {
  * How long capacity is held without confirmation: as long as the start may take, and then far longer than the execution context may
  * be away; a day at most.
  */
-export function holdSecondsOf({ spec }: Saga): number {
+export function holdSecondsOf({ spec }: Pick<Saga, "spec">): number {
   return Math.min(86_400, 1_800 + (spec.startTimeout?.seconds ?? 0));
 }
 

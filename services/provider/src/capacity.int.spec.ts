@@ -18,7 +18,7 @@ afterAll(() => service.stop());
 const heldIn = (answers: readonly CapacityAnswer[]) =>
   answers.filter(({ outcome }) => outcome?.$case === "held").length;
 const reserve = async (batch: ReturnType<typeof requests>) =>
-  (await service.orchestrator.reserveCapacity({ requests: batch })).answers;
+  (await service.orchestrator.reserveCapacity({ requests: batch, validateOnly: false })).answers;
 const release = async (reservationIds: string[]) =>
   (await service.orchestrator.releaseReservations({ reservationIds })).released;
 const confirm = async (reservationIds: string[]) =>
@@ -58,6 +58,15 @@ async function assertBooksBalance(): Promise<void> {
 }
 
 describe("reserving", () => {
+  test("is answered but not done for who only asks", async () => {
+    await service.ready("local", 1);
+    const asked = requests(2);
+    const { answers } = await service.orchestrator.reserveCapacity({ requests: asked, validateOnly: true });
+    expect(answers.map(({ outcome }) => outcome?.$case)).toEqual(["held", "refused"]);
+    expect((await provider("local")).reserved?.slots ?? 0).toBe(0);
+    expect(heldIn(await reserve(asked.slice(1)))).toBe(1);
+  });
+
   test("holds what fits, in order, and says of the rest that it is full", async () => {
     await service.ready("local", 3);
     const answers = await reserve(requests(5));

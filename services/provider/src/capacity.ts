@@ -33,6 +33,8 @@ export interface CapacityRequest extends Wanted {
 export interface Capacity {
   /** Answers in the order of the requests; the most urgent comes first. Idempotent by reservation id. */
   reserve(requests: readonly CapacityRequest[], traceparent: string | null): Promise<CapacityAnswer[]>;
+  /** What `reserve` would answer at this moment to requests that it has never seen; holds nothing. */
+  preview(requests: readonly CapacityRequest[]): Promise<CapacityAnswer[]>;
   /** Gives back how many were live until now. Idempotent; ids not known are marked as released. */
   release(reservationIds: readonly string[], traceparent: string | null): Promise<number>;
   /** Ends up to `limit` reservations that were not confirmed in time; gives back how many were found. */
@@ -48,6 +50,14 @@ export function createCapacity(pool: Pool): Capacity {
     async reserve(requests, traceparent) {
       if (requests.length === 0) return [];
       return repeatLostRaces(() => inTransaction(pool, (db) => reserveAll(db, requests, traceparent)));
+    },
+    async preview(requests) {
+      if (requests.length === 0) return [];
+      return inTransaction(pool, async (db) => {
+        const tenants = [...new Set(requests.map(({ tenant }) => tenant))];
+        const placed = await placeFresh(db, (await lockTenantProviders(db, tenants)).providers, requests);
+        return requests.map(({ reservationId }) => answerOf(placed.get(reservationId)));
+      });
     },
     async release(ids, traceparent) {
       return ids.length === 0 ? 0 : end([...new Set(ids)].sort(), "RELEASED", traceparent);

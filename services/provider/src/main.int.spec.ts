@@ -53,7 +53,10 @@ test("the process answers, publishes its facts, lets holds run out, shows its lo
   });
   const id = provider?.id ?? "";
   await orchestrator.reportHealth({ observations: [{ providerId: id, isGood: true, message: "" }] });
-  await orchestrator.reserveCapacity({ requests: requests(2, { hold: { seconds: 0, nanos: 1_000_000 } }) });
+  await orchestrator.reserveCapacity({
+    requests: requests(2, { hold: { seconds: 0, nanos: 1_000_000 } }),
+    validateOnly: false,
+  });
   await eventually(async () =>
     expect(await users.getProviderStats({ provider: "local" })).toMatchObject({ expired: 2, held: 0 }),
   );

@@ -24,9 +24,10 @@ export interface ProviderInternalServiceOptions {
 export function createProviderInternalService(options: ProviderInternalServiceOptions): ProviderInternalServiceServer {
   const { pool, capacity, failureThreshold } = options;
   return {
-    reserveCapacity: unary(async ({ requests }, { traceparent }) => ({
-      answers: await capacity.reserve(readCapacityRequests(requests), traceparent),
-    })),
+    reserveCapacity: unary(async ({ requests, validateOnly }, { traceparent }) => {
+      const wanted = readCapacityRequests(requests);
+      return { answers: await (validateOnly ? capacity.preview(wanted) : capacity.reserve(wanted, traceparent)) };
+    }),
 
     confirmReservations: unary(async ({ reservationIds }) => {
       const ids = readIds("reservation_ids", reservationIds);

@@ -199,7 +199,7 @@ describe("updating", () => {
 
   test("cannot take away capacity that is reserved", async () => {
     await service.ready("local", 10);
-    await service.orchestrator.reserveCapacity({ requests: requests(4) });
+    await service.orchestrator.reserveCapacity({ requests: requests(4), validateOnly: false });
     const shrink = (slots: number) => update({ provider: "local", capacity: amount(slots), updateMask: ["capacity"] });
     await expect(shrink(3)).rejects.toMatchObject({ code: "FAILED_PRECONDITION", reason: "CAPACITY_IN_USE" });
     expect((await shrink(4)).provider?.capacity).toMatchObject({ slots: 4 });
@@ -239,7 +239,7 @@ describe("moving", () => {
   test("a provider in use is neither deactivated nor deleted; an empty one is forgotten for good", async () => {
     const id = await service.ready("local", 10);
     const batch = requests(3);
-    await service.orchestrator.reserveCapacity({ requests: batch });
+    await service.orchestrator.reserveCapacity({ requests: batch, validateOnly: false });
     const refusal = { code: "FAILED_PRECONDITION", reason: "PROVIDER_IN_USE", metadata: { liveReservations: "3" } };
     await expect(service.users.deleteProvider({ provider: id })).rejects.toMatchObject(refusal);
     await expect(service.users.deactivateProvider({ provider: id })).rejects.toMatchObject(refusal);
@@ -247,7 +247,7 @@ describe("moving", () => {
     await service.users.deleteProvider({ provider: id });
     await expect(service.users.getProvider({ provider: id })).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect((await service.factsOf(id)).at(-1)).toMatchObject({ event: "deleted", isTerminal: true });
-    const { answers } = await service.orchestrator.reserveCapacity({ requests: batch });
+    const { answers } = await service.orchestrator.reserveCapacity({ requests: batch, validateOnly: false });
     expect(answers[0]?.outcome?.value).toMatchObject({ reason: "REASON_OPERATOR" });
     expect((await register({ name: "local" })).existed).toBe(false);
   });

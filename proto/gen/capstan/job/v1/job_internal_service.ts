@@ -231,6 +231,44 @@ export function executionOutcomeToNumber(object: ExecutionOutcome): number {
   }
 }
 
+/** Asks to cancel jobs. */
+export interface CancelJobsRequest {
+  /** At most 1,000. */
+  jobIds: string[];
+  /** Why: REPLACED. */
+  reason: Reason;
+  /** The reason for people. */
+  message: string;
+}
+
+/** Done. */
+export interface CancelJobsResponse {
+  /** Those that are being cancelled now. */
+  cancelledIds: string[];
+}
+
+/** The depths of queues. */
+export interface SetQueueLimitsRequest {
+  /** At most 1,000. */
+  limits: QueueLimit[];
+}
+
+/** How deep a queue may be. */
+export interface QueueLimit {
+  /** Whose. */
+  tenant: string;
+  /** The queue. */
+  queue: string;
+  /** How many of its jobs may be PENDING; 0: as many as come. */
+  maxDepth: number;
+  /** How many jobs leave it each second, as far as anybody knows; 0: nobody does. Those that are refused are told to come again by it. */
+  drainPerSecond: number;
+}
+
+/** Done. */
+export interface SetQueueLimitsResponse {
+}
+
 /** Reports, in the order in which they happened. */
 export interface ReportExecutionsRequest {
   /** At most 1,000. */
@@ -278,6 +316,430 @@ export interface ExecutionReport {
   /** When it began to run on the provider; only with an end, and absent if it never ran or nobody saw it. */
   startTime: Date | undefined;
 }
+
+function createBaseCancelJobsRequest(): CancelJobsRequest {
+  return { jobIds: [], reason: Reason.REASON_UNSPECIFIED, message: "" };
+}
+
+export const CancelJobsRequest: MessageFns<CancelJobsRequest> = {
+  encode(message: CancelJobsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.jobIds) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.reason !== Reason.REASON_UNSPECIFIED) {
+      writer.uint32(16).int32(reasonToNumber(message.reason));
+    }
+    if (message.message !== "") {
+      writer.uint32(26).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelJobsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelJobsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobIds.push(reader.string(true));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reason = reasonFromJSON(reader.int32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelJobsRequest {
+    return {
+      jobIds: globalThis.Array.isArray(object?.jobIds)
+        ? object.jobIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.job_ids)
+        ? object.job_ids.map((e: any) => globalThis.String(e))
+        : [],
+      reason: isSet(object.reason) ? reasonFromJSON(object.reason) : Reason.REASON_UNSPECIFIED,
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: CancelJobsRequest): unknown {
+    const obj: any = {};
+    if (message.jobIds?.length) {
+      obj.jobIds = message.jobIds;
+    }
+    if (message.reason !== Reason.REASON_UNSPECIFIED) {
+      obj.reason = reasonToJSON(message.reason);
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CancelJobsRequest>, I>>(base?: I): CancelJobsRequest {
+    return CancelJobsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CancelJobsRequest>, I>>(object: I): CancelJobsRequest {
+    const message = createBaseCancelJobsRequest();
+    message.jobIds = object.jobIds?.map((e) => e) || [];
+    message.reason = object.reason ?? Reason.REASON_UNSPECIFIED;
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBaseCancelJobsResponse(): CancelJobsResponse {
+  return { cancelledIds: [] };
+}
+
+export const CancelJobsResponse: MessageFns<CancelJobsResponse> = {
+  encode(message: CancelJobsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.cancelledIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelJobsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelJobsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cancelledIds.push(reader.string(true));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelJobsResponse {
+    return {
+      cancelledIds: globalThis.Array.isArray(object?.cancelledIds)
+        ? object.cancelledIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.cancelled_ids)
+        ? object.cancelled_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: CancelJobsResponse): unknown {
+    const obj: any = {};
+    if (message.cancelledIds?.length) {
+      obj.cancelledIds = message.cancelledIds;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CancelJobsResponse>, I>>(base?: I): CancelJobsResponse {
+    return CancelJobsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CancelJobsResponse>, I>>(object: I): CancelJobsResponse {
+    const message = createBaseCancelJobsResponse();
+    message.cancelledIds = object.cancelledIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSetQueueLimitsRequest(): SetQueueLimitsRequest {
+  return { limits: [] };
+}
+
+export const SetQueueLimitsRequest: MessageFns<SetQueueLimitsRequest> = {
+  encode(message: SetQueueLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.limits) {
+      QueueLimit.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetQueueLimitsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetQueueLimitsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.limits.push(QueueLimit.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetQueueLimitsRequest {
+    return {
+      limits: globalThis.Array.isArray(object?.limits) ? object.limits.map((e: any) => QueueLimit.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: SetQueueLimitsRequest): unknown {
+    const obj: any = {};
+    if (message.limits?.length) {
+      obj.limits = message.limits.map((e) => QueueLimit.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetQueueLimitsRequest>, I>>(base?: I): SetQueueLimitsRequest {
+    return SetQueueLimitsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetQueueLimitsRequest>, I>>(object: I): SetQueueLimitsRequest {
+    const message = createBaseSetQueueLimitsRequest();
+    message.limits = object.limits?.map((e) => QueueLimit.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQueueLimit(): QueueLimit {
+  return { tenant: "", queue: "", maxDepth: 0, drainPerSecond: 0 };
+}
+
+export const QueueLimit: MessageFns<QueueLimit> = {
+  encode(message: QueueLimit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.queue !== "") {
+      writer.uint32(18).string(message.queue);
+    }
+    if (message.maxDepth !== 0) {
+      writer.uint32(24).int32(message.maxDepth);
+    }
+    if (message.drainPerSecond !== 0) {
+      writer.uint32(33).double(message.drainPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueLimit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueLimit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.queue = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.maxDepth = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.drainPerSecond = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): QueueLimit {
+    return {
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      queue: isSet(object.queue) ? globalThis.String(object.queue) : "",
+      maxDepth: isSet(object.maxDepth)
+        ? globalThis.Number(object.maxDepth)
+        : isSet(object.max_depth)
+        ? globalThis.Number(object.max_depth)
+        : 0,
+      drainPerSecond: isSet(object.drainPerSecond)
+        ? globalThis.Number(object.drainPerSecond)
+        : isSet(object.drain_per_second)
+        ? globalThis.Number(object.drain_per_second)
+        : 0,
+    };
+  },
+
+  toJSON(message: QueueLimit): unknown {
+    const obj: any = {};
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.queue !== "") {
+      obj.queue = message.queue;
+    }
+    if (message.maxDepth !== 0) {
+      obj.maxDepth = Math.round(message.maxDepth);
+    }
+    if (message.drainPerSecond !== 0) {
+      obj.drainPerSecond = floatToJson(message.drainPerSecond);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<QueueLimit>, I>>(base?: I): QueueLimit {
+    return QueueLimit.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QueueLimit>, I>>(object: I): QueueLimit {
+    const message = createBaseQueueLimit();
+    message.tenant = object.tenant ?? "";
+    message.queue = object.queue ?? "";
+    message.maxDepth = object.maxDepth ?? 0;
+    message.drainPerSecond = object.drainPerSecond ?? 0;
+    return message;
+  },
+};
+
+function createBaseSetQueueLimitsResponse(): SetQueueLimitsResponse {
+  return {};
+}
+
+export const SetQueueLimitsResponse: MessageFns<SetQueueLimitsResponse> = {
+  encode(_: SetQueueLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetQueueLimitsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetQueueLimitsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): SetQueueLimitsResponse {
+    return {};
+  },
+
+  toJSON(_: SetQueueLimitsResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetQueueLimitsResponse>, I>>(base?: I): SetQueueLimitsResponse {
+    return SetQueueLimitsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetQueueLimitsResponse>, I>>(_: I): SetQueueLimitsResponse {
+    const message = createBaseSetQueueLimitsResponse();
+    return message;
+  },
+};
 
 function createBaseReportExecutionsRequest(): ReportExecutionsRequest {
   return { reports: [] };
@@ -754,6 +1216,31 @@ export const JobInternalServiceService = {
       Buffer.from(ReportExecutionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReportExecutionsResponse => ReportExecutionsResponse.decode(value),
   },
+  /**
+   * Cancels jobs for a reason of the orchestrator's. Jobs that have ended, are being cancelled or do not exist are passed over, so that
+   * it may be repeated. At most 1,000.
+   */
+  cancelJobs: {
+    path: "/capstan.job.v1.JobInternalService/CancelJobs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CancelJobsRequest): Buffer => Buffer.from(CancelJobsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CancelJobsRequest => CancelJobsRequest.decode(value),
+    responseSerialize: (value: CancelJobsResponse): Buffer => Buffer.from(CancelJobsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CancelJobsResponse => CancelJobsResponse.decode(value),
+  },
+  /** How many jobs of a queue may be PENDING: from then on, more are refused with RESOURCE_EXHAUSTED. Idempotent. */
+  setQueueLimits: {
+    path: "/capstan.job.v1.JobInternalService/SetQueueLimits" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetQueueLimitsRequest): Buffer =>
+      Buffer.from(SetQueueLimitsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetQueueLimitsRequest => SetQueueLimitsRequest.decode(value),
+    responseSerialize: (value: SetQueueLimitsResponse): Buffer =>
+      Buffer.from(SetQueueLimitsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetQueueLimitsResponse => SetQueueLimitsResponse.decode(value),
+  },
 } as const;
 
 export interface JobInternalServiceServer extends UntypedServiceImplementation {
@@ -762,6 +1249,13 @@ export interface JobInternalServiceServer extends UntypedServiceImplementation {
    * answered as such and changes nothing. At most 1,000.
    */
   reportExecutions: handleUnaryCall<ReportExecutionsRequest, ReportExecutionsResponse>;
+  /**
+   * Cancels jobs for a reason of the orchestrator's. Jobs that have ended, are being cancelled or do not exist are passed over, so that
+   * it may be repeated. At most 1,000.
+   */
+  cancelJobs: handleUnaryCall<CancelJobsRequest, CancelJobsResponse>;
+  /** How many jobs of a queue may be PENDING: from then on, more are refused with RESOURCE_EXHAUSTED. Idempotent. */
+  setQueueLimits: handleUnaryCall<SetQueueLimitsRequest, SetQueueLimitsResponse>;
 }
 
 export interface JobInternalServiceClient extends Client {
@@ -784,6 +1278,41 @@ export interface JobInternalServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReportExecutionsResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Cancels jobs for a reason of the orchestrator's. Jobs that have ended, are being cancelled or do not exist are passed over, so that
+   * it may be repeated. At most 1,000.
+   */
+  cancelJobs(
+    request: CancelJobsRequest,
+    callback: (error: ServiceError | null, response: CancelJobsResponse) => void,
+  ): ClientUnaryCall;
+  cancelJobs(
+    request: CancelJobsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CancelJobsResponse) => void,
+  ): ClientUnaryCall;
+  cancelJobs(
+    request: CancelJobsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CancelJobsResponse) => void,
+  ): ClientUnaryCall;
+  /** How many jobs of a queue may be PENDING: from then on, more are refused with RESOURCE_EXHAUSTED. Idempotent. */
+  setQueueLimits(
+    request: SetQueueLimitsRequest,
+    callback: (error: ServiceError | null, response: SetQueueLimitsResponse) => void,
+  ): ClientUnaryCall;
+  setQueueLimits(
+    request: SetQueueLimitsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetQueueLimitsResponse) => void,
+  ): ClientUnaryCall;
+  setQueueLimits(
+    request: SetQueueLimitsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetQueueLimitsResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const JobInternalServiceClient = makeGenericClientConstructor(
@@ -794,6 +1323,10 @@ export const JobInternalServiceClient = makeGenericClientConstructor(
   service: typeof JobInternalServiceService;
   serviceName: string;
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

@@ -167,7 +167,13 @@ export interface Saga {
   /** Failed tries of the command that is due. */
   failures: number;
   /** When it began. */
-  createTime: Date | undefined;
+  createTime:
+    | Date
+    | undefined;
+  /** The queue it waits in. */
+  queue: string;
+  /** Attempts of its queue with the same key share a limit; empty: none. */
+  concurrencyKey: string;
 }
 
 function createBaseSaga(): Saga {
@@ -185,6 +191,8 @@ function createBaseSaga(): Saga {
     providerName: "",
     failures: 0,
     createTime: undefined,
+    queue: "",
+    concurrencyKey: "",
   };
 }
 
@@ -228,6 +236,12 @@ export const Saga: MessageFns<Saga> = {
     }
     if (message.createTime !== undefined) {
       Timestamp.encode(toTimestamp(message.createTime), writer.uint32(106).fork()).join();
+    }
+    if (message.queue !== "") {
+      writer.uint32(114).string(message.queue);
+    }
+    if (message.concurrencyKey !== "") {
+      writer.uint32(122).string(message.concurrencyKey);
     }
     return writer;
   },
@@ -349,6 +363,22 @@ export const Saga: MessageFns<Saga> = {
             message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.queue = reader.string(true);
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.concurrencyKey = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -396,6 +426,12 @@ export const Saga: MessageFns<Saga> = {
         : isSet(object.create_time)
         ? fromJsonTimestamp(object.create_time)
         : undefined,
+      queue: isSet(object.queue) ? globalThis.String(object.queue) : "",
+      concurrencyKey: isSet(object.concurrencyKey)
+        ? globalThis.String(object.concurrencyKey)
+        : isSet(object.concurrency_key)
+        ? globalThis.String(object.concurrency_key)
+        : "",
     };
   },
 
@@ -440,6 +476,12 @@ export const Saga: MessageFns<Saga> = {
     if (message.createTime !== undefined) {
       obj.createTime = message.createTime.toISOString();
     }
+    if (message.queue !== "") {
+      obj.queue = message.queue;
+    }
+    if (message.concurrencyKey !== "") {
+      obj.concurrencyKey = message.concurrencyKey;
+    }
     return obj;
   },
 
@@ -461,6 +503,8 @@ export const Saga: MessageFns<Saga> = {
     message.providerName = object.providerName ?? "";
     message.failures = object.failures ?? 0;
     message.createTime = object.createTime ?? undefined;
+    message.queue = object.queue ?? "";
+    message.concurrencyKey = object.concurrencyKey ?? "";
     return message;
   },
 };

@@ -31,6 +31,8 @@ import {
 export interface ReserveCapacityRequest {
   /** At most 1,000. */
   requests: CapacityRequest[];
+  /** Only says what would be answered at this moment: nothing is held, and no id is remembered. */
+  validateOnly: boolean;
 }
 
 /** What one execution needs. */
@@ -217,13 +219,16 @@ export interface PoolAnswer {
 }
 
 function createBaseReserveCapacityRequest(): ReserveCapacityRequest {
-  return { requests: [] };
+  return { requests: [], validateOnly: false };
 }
 
 export const ReserveCapacityRequest: MessageFns<ReserveCapacityRequest> = {
   encode(message: ReserveCapacityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.requests) {
       CapacityRequest.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.validateOnly !== false) {
+      writer.uint32(16).bool(message.validateOnly);
     }
     return writer;
   },
@@ -249,6 +254,14 @@ export const ReserveCapacityRequest: MessageFns<ReserveCapacityRequest> = {
             message.requests.push(CapacityRequest.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.validateOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -266,6 +279,11 @@ export const ReserveCapacityRequest: MessageFns<ReserveCapacityRequest> = {
       requests: globalThis.Array.isArray(object?.requests)
         ? object.requests.map((e: any) => CapacityRequest.fromJSON(e))
         : [],
+      validateOnly: isSet(object.validateOnly)
+        ? globalThis.Boolean(object.validateOnly)
+        : isSet(object.validate_only)
+        ? globalThis.Boolean(object.validate_only)
+        : false,
     };
   },
 
@@ -273,6 +291,9 @@ export const ReserveCapacityRequest: MessageFns<ReserveCapacityRequest> = {
     const obj: any = {};
     if (message.requests?.length) {
       obj.requests = message.requests.map((e) => CapacityRequest.toJSON(e));
+    }
+    if (message.validateOnly !== false) {
+      obj.validateOnly = message.validateOnly;
     }
     return obj;
   },
@@ -283,6 +304,7 @@ export const ReserveCapacityRequest: MessageFns<ReserveCapacityRequest> = {
   fromPartial<I extends Exact<DeepPartial<ReserveCapacityRequest>, I>>(object: I): ReserveCapacityRequest {
     const message = createBaseReserveCapacityRequest();
     message.requests = object.requests?.map((e) => CapacityRequest.fromPartial(e)) || [];
+    message.validateOnly = object.validateOnly ?? false;
     return message;
   },
 };
