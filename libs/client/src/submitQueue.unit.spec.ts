@@ -23,7 +23,10 @@ function openTestQueue(closed = never) {
   const send = ({ requests }: { readonly requests: SubmitJobRequest[] }) =>
     new Promise<SubmitJobsResponse>((resolve, reject) => {
       const accepted = (request: SubmitJobRequest) => ({
-        outcome: { $case: "accepted" as const, value: { jobId: `job of ${request.requestId}`, existed: false } },
+        outcome: {
+          $case: "accepted" as const,
+          value: { jobId: `job of ${request.requestId}`, existed: false, warnings: [] },
+        },
       });
       const spanId = trace.getSpanContext(context.active())?.spanId;
       calls.push({ requests, spanId, accept: () => resolve({ results: requests.map(accepted) }), fail: reject });

@@ -58,6 +58,8 @@ export interface Job {
   /** The number of its last fact. */
   readonly sequence: number;
   readonly traceparent: string | null;
+  /** The schedule that submitted it; null if none did. */
+  readonly scheduleId: string | null;
   readonly steps: readonly Step[];
   /** The result of its last step; undefined until it has succeeded, or if it gave none. */
   readonly result: unknown;

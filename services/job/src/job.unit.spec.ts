@@ -66,6 +66,7 @@ function aJob(fields: Partial<Job> = {}): Job {
     message: "",
     sequence: 1,
     traceparent: null,
+    scheduleId: null,
     steps: [aStep()],
     result: undefined,
     ...fields,

@@ -139,6 +139,9 @@ export function toMessage(view: JobView): JobMessage {
     retryOf: view.retryOf ?? "",
     idempotencyKey: view.idempotencyKey ?? "",
     sequence: view.sequence,
+    template: view.template ?? "",
+    templateVersion: view.templateVersion ?? 0,
+    scheduleId: view.scheduleId ?? "",
   });
 }
 

@@ -21,6 +21,9 @@ export interface JobView {
   readonly retryOf: string | null;
   readonly idempotencyKey: string | null;
   readonly sequence: number;
+  readonly template: string | null;
+  readonly templateVersion: number | null;
+  readonly scheduleId: string | null;
   readonly steps: readonly StepView[];
 }
 
@@ -44,6 +47,7 @@ const columns = `
   j.id, j.tenant, j.name, j.spec, j.state, j.reason, j.message, j.state_time as "stateTime", j.create_time as "createTime",
   j.start_time as "startTime", j.end_time as "endTime", j.deadline_time as "deadlineTime", j.result,
   j.retry_of as "retryOf", j.idempotency_key as "idempotencyKey", j.sequence,
+  j.template, j.template_version as "templateVersion", j.schedule_id as "scheduleId",
   (select json_agg(json_build_object(
             'name', s.name, 'state', s.state, 'reason', s.reason, 'message', s.message, 'stateTime', s.state_time,
             'attempt', s.attempt, 'executionId', s.execution_id, 'dueTime', s.due_time, 'exitCode', s.exit_code,
@@ -80,6 +84,9 @@ export const filterFields: FilterFields = {
   name: { type: "string" },
   source: { type: "string" },
   retry_of: { type: "string" },
+  template: { type: "string" },
+  template_version: { type: "number" },
+  schedule_id: { type: "id" },
   labels: { type: "labels" },
   create_time: { type: "time" },
 };
@@ -89,6 +96,9 @@ const filterColumns = {
   name: "j.name",
   source: "j.source",
   retry_of: "j.retry_of::text",
+  template: "j.template",
+  template_version: "j.template_version",
+  schedule_id: "j.schedule_id",
   labels: "j.labels",
   create_time: "j.create_time",
 };

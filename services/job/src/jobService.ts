@@ -61,11 +61,12 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
   return {
     submitJob: unary(async (request, call) => {
       const checked = checkRequest(request, call, new Date());
-      if (request.validateOnly) return { job: { ...firstViewOf(checked, new Date()), id: "" }, existed: false };
+      if (request.validateOnly)
+        return { job: { ...firstViewOf(checked, new Date()), id: "" }, existed: false, warnings: [] };
       const { jobId, createTime, existed } = await accept(checked);
       // As it was when it was accepted: reading it back would cost more than accepting it.
-      if (createTime !== null) return { job: firstViewOf(checked, createTime), existed };
-      return { job: toMessage(await readJob(jobId, call)), existed };
+      if (createTime !== null) return { job: firstViewOf(checked, createTime), existed, warnings: [] };
+      return { job: toMessage(await readJob(jobId, call)), existed, warnings: [] };
     }),
 
     submitJobs: unary(async ({ requests }, call) => {
@@ -199,7 +200,7 @@ function checkWait(timeout: Parameters<typeof durationMs>[0]): void {
 }
 
 function acceptedResult(accepted: Accepted): SubmitJobResult {
-  return { outcome: { $case: "accepted", value: accepted } };
+  return { outcome: { $case: "accepted", value: { ...accepted, warnings: [] } } };
 }
 
 function refusedResult({ code, reason, message, fields, metadata }: DomainError): SubmitJobResult {
@@ -209,7 +210,7 @@ function refusedResult({ code, reason, message, fields, metadata }: DomainError)
 
 /** What `validate_only` answers: the job as it would be accepted. */
 /** A job that has just been accepted. */
-function firstViewOf({ job, completedSpec, timeoutMs, idempotencyKey, retryOf }: CheckedJob, time: Date) {
+function firstViewOf({ job, completedSpec, timeoutMs, idempotencyKey, retryOf, template }: CheckedJob, time: Date) {
   return toMessage({
     ...job,
     spec: JobSpec.toJSON(completedSpec),
@@ -220,6 +221,8 @@ function firstViewOf({ job, completedSpec, timeoutMs, idempotencyKey, retryOf }:
     deadlineTime: timeoutMs === null ? null : new Date(time.getTime() + timeoutMs),
     retryOf,
     idempotencyKey,
+    template: template?.name ?? null,
+    templateVersion: template?.version ?? null,
     steps: job.steps.map((step) => ({
       ...step,
       stateTime: time.toISOString(),

@@ -18,6 +18,10 @@ export interface NewJob {
   readonly requestId: string | null;
   readonly requestHash: Uint8Array;
   readonly retryOf: string | null;
+  /** What it was made from; null for a spec. */
+  readonly template: { readonly name: string; readonly version: number } | null;
+  /** The time by the plan of its schedule; null without one, and when somebody asked for the run. */
+  readonly scheduledTime: Date | null;
   /** From acceptance to the deadline of the whole job; null for none. */
   readonly timeoutMs: number | null;
 }
@@ -37,14 +41,18 @@ export async function insertJobs(
              select clock_timestamp() as time
            ), accepted as (
              insert into job.job (id, tenant, name, labels, spec, priority, source, idempotency_key, request_id,
-                                  request_hash, retry_of, state, reason, sequence, traceparent, deadline_time, create_time, state_time)
+                                  request_hash, retry_of, state, reason, sequence, traceparent, deadline_time, create_time, state_time,
+                                  template, template_version, schedule_id, scheduled_time)
              select id, tenant, name, labels, spec, priority, source, idempotency_key, request_id,
                     request_hash, retry_of, state, reason, 1, traceparent,
-                    clock.time + timeout_ms * interval '1 millisecond', clock.time, clock.time
+                    clock.time + timeout_ms * interval '1 millisecond', clock.time, clock.time,
+                    template, template_version, schedule_id, scheduled_time
                from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::json[], $6::int[], $7::text[], $8::text[],
-                           $9::text[], $10::bytea[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::float8[])
+                           $9::text[], $10::bytea[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::float8[],
+                           $16::text[], $17::int[], $18::uuid[], $19::timestamptz[])
                  as job (id, tenant, name, labels, spec, priority, source, idempotency_key,
-                         request_id, request_hash, retry_of, state, reason, traceparent, timeout_ms), clock
+                         request_id, request_hash, retry_of, state, reason, traceparent, timeout_ms,
+                         template, template_version, schedule_id, scheduled_time), clock
               -- Two batches with the same keys wait for each other: in one order, so that they cannot deadlock.
               order by idempotency_key, request_id
              on conflict do nothing
@@ -52,8 +60,8 @@ export async function insertJobs(
            ), planned as (
              insert into job.step (job_id, name, position, state, reason, attempt, due_time, retry, state_time)
              select job_id, name, position, state, reason, attempt, due_time, retry, clock.time
-               from unnest($16::uuid[], $17::text[], $18::int[], $19::text[], $20::text[], $21::int[],
-                           $22::timestamptz[], $23::json[])
+               from unnest($20::uuid[], $21::text[], $22::int[], $23::text[], $24::text[], $25::int[],
+                           $26::timestamptz[], $27::json[])
                  as step (job_id, name, position, state, reason, attempt, due_time, retry)
                join accepted on accepted.id = step.job_id, clock
            )
@@ -74,6 +82,10 @@ export async function insertJobs(
       jobs.map(({ job }) => job.reason),
       jobs.map(({ job }) => job.traceparent),
       jobs.map(({ timeoutMs }) => timeoutMs),
+      jobs.map(({ template }) => template?.name ?? null),
+      jobs.map(({ template }) => template?.version ?? null),
+      jobs.map(({ job }) => job.scheduleId),
+      jobs.map(({ scheduledTime }) => scheduledTime),
       steps.map(({ jobId }) => jobId),
       steps.map(({ step }) => step.name),
       steps.map(({ position }) => position),
@@ -137,6 +149,7 @@ interface JobRow {
   message: string;
   sequence: number;
   traceparent: string | null;
+  schedule_id: string | null;
 }
 
 interface StepRow {
@@ -170,7 +183,7 @@ export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJo
   const [locked, steps] = await Promise.all([
     db.query<JobRow>({
       name: "lock_jobs",
-      text: `select id, tenant, name, priority, state, reason, message, sequence, traceparent
+      text: `select id, tenant, name, priority, state, reason, message, sequence, traceparent, schedule_id
                from job.job
               where id = any($1::uuid[])
               order by id
@@ -190,7 +203,8 @@ export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJo
   const stepsOf = Map.groupBy(steps.rows, ({ job_id }) => job_id);
   const jobs = locked.rows.map((row): Job => {
     const { id, tenant, name, priority, state, reason, message, sequence, traceparent } = row;
-    const job = { id, tenant, name, priority, state, reason, message, sequence, traceparent };
+    const scheduleId = row.schedule_id;
+    const job = { id, tenant, name, priority, state, reason, message, sequence, traceparent, scheduleId };
     return { ...job, result: undefined, steps: (stepsOf.get(id) ?? []).map(stepFromRow) };
   });
   return { jobs: new Map(jobs.map((job) => [job.id, job])), now: steps.rows[0]?.now ?? new Date() };

@@ -81,10 +81,10 @@ test("a batch is answered item by item, in its order, and a bad item spoils no o
     },
   });
   expect(reused).toMatchObject({ $case: "refused", value: { code: "ALREADY_EXISTS", jobId: taken?.id } });
-  expect(repeated).toEqual({ $case: "accepted", value: { jobId: taken?.id, existed: true } });
+  expect(repeated).toEqual({ $case: "accepted", value: { jobId: taken?.id, existed: true, warnings: [] } });
   expect(twin).toMatchObject({ $case: "accepted", value: { existed: false } });
   expect(otherTwin).toMatchObject({ value: { jobId: twin?.$case === "accepted" && twin.value.jobId, existed: true } });
-  expect(validated).toEqual({ $case: "accepted", value: { jobId: "", existed: false } });
+  expect(validated).toEqual({ $case: "accepted", value: { jobId: "", existed: false, warnings: [] } });
   expect(await countJobs()).toBe(before + 2);
 });
 

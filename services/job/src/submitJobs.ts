@@ -3,7 +3,7 @@
  * so that a thousand clients with one job each cost about as much as one client with a thousand.
  */
 import { DomainError, invalid } from "@capstan/errors";
-import { appendFacts, inTransaction, type Pool, uuidv7 } from "@capstan/postgres";
+import { appendFacts, type Db, inTransaction, type Pool, uuidv7 } from "@capstan/postgres";
 import type { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { coalesce } from "@capstan/service";
@@ -32,6 +32,11 @@ export interface SubmitOrigin {
   readonly tenant: string;
   readonly traceparent: string | null;
   readonly retryOf?: string;
+  /** The template that the spec was made from. */
+  readonly template?: NewJob["template"];
+  readonly schedule?: { readonly id: string; readonly time: Date | null };
+  /** What tells the request from others with its key; the hash of its spec if absent. */
+  readonly requestHash?: Uint8Array;
 }
 
 /** A request as a job that can be written. Refuses with every bad field, as paths below `at`. */
@@ -50,13 +55,15 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
     source: spec.source,
     idempotencyKey: request.idempotencyKey || null,
     requestId: request.requestId || null,
-    requestHash: hashOf(spec),
+    requestHash: origin.requestHash ?? hashOf(spec),
     retryOf: origin.retryOf ?? null,
+    template: origin.template ?? null,
+    scheduledTime: origin.schedule?.time ?? null,
     timeoutMs: durationMs(spec.timeout) || null,
   };
 }
 
-function birthOf(spec: JobSpec, { tenant, traceparent }: SubmitOrigin, now: Date): Job {
+function birthOf(spec: JobSpec, { tenant, traceparent, schedule }: SubmitOrigin, now: Date): Job {
   const waitsUntil = spec.notBefore !== undefined && spec.notBefore > now ? spec.notBefore : null;
   const steps = spec.steps.map(
     (step): Step => ({
@@ -84,6 +91,7 @@ function birthOf(spec: JobSpec, { tenant, traceparent }: SubmitOrigin, now: Date
     message: "",
     sequence: 1,
     traceparent,
+    scheduleId: schedule?.id ?? null,
     steps,
     result: undefined,
   };
@@ -96,7 +104,7 @@ export function createAccept(
   remindIn: (ms: number) => void,
 ): (job: CheckedJob) => Promise<Accepted> {
   const acceptOne = coalesce(async (jobs: readonly CheckedJob[]): Promise<readonly (Accepted | DomainError)[]> => {
-    const outcomes = await writeJobs(pool, jobs);
+    const outcomes = await inTransaction(pool, (db) => writeJobs(db, jobs));
     onCommit(jobs.filter((_, index) => isNew(outcomes[index])).map(({ job }) => job));
     for (const { timeoutMs } of jobs) if (timeoutMs !== null) remindIn(timeoutMs);
     return outcomes;
@@ -112,22 +120,28 @@ function isNew(outcome: Accepted | DomainError | undefined): boolean {
   return outcome !== undefined && !(outcome instanceof DomainError) && !outcome.existed;
 }
 
-function writeJobs(pool: Pool, jobs: readonly CheckedJob[]): Promise<readonly (Accepted | DomainError)[]> {
-  return inTransaction(pool, async (db) => {
-    const { ids: inserted, createTime } = await insertJobs(db, jobs);
-    const fresh = jobs.filter(({ job }) => inserted.has(job.id));
-    if (fresh.length > 0) await appendFacts(db, fresh.map(birthFact));
-    const rest = jobs.filter(({ job }) => !inserted.has(job.id));
-    const taken = rest.length > 0 ? await findTakenKeys(db, rest) : [];
-    return jobs.map((job) =>
-      inserted.has(job.job.id) ? { jobId: job.job.id, createTime, existed: false } : existing(job, taken),
-    );
-  });
+/** Writes jobs with their facts in the caller's transaction; one whose key is taken is answered with the job that has it. */
+export async function writeJobs(db: Db, jobs: readonly CheckedJob[]): Promise<readonly (Accepted | DomainError)[]> {
+  const { ids: inserted, createTime } = await insertJobs(db, jobs);
+  const fresh = jobs.filter(({ job }) => inserted.has(job.id));
+  if (fresh.length > 0) await appendFacts(db, fresh.map(birthFact));
+  const rest = jobs.filter(({ job }) => !inserted.has(job.id));
+  const taken = rest.length > 0 ? await findTakenKeys(db, rest) : [];
+  return jobs.map((job) =>
+    inserted.has(job.job.id) ? { jobId: job.job.id, createTime, existed: false } : existing(job, taken),
+  );
 }
 
-function birthFact({ job, completedSpec, labels, source, retryOf, requestId }: CheckedJob) {
+function birthFact({ job, completedSpec, labels, source, retryOf, requestId, template }: CheckedJob) {
   const change = { job, noun: "job", event: "submitted", moved: job.steps } as const;
-  return factOf(change, completedSpec, requestId ?? "", { labels: { ...labels }, source, retryOf: retryOf ?? "" });
+  return factOf(change, completedSpec, requestId ?? "", {
+    labels: { ...labels },
+    source,
+    retryOf: retryOf ?? "",
+    template: template?.name ?? "",
+    templateVersion: template?.version ?? 0,
+    scheduleId: job.scheduleId ?? "",
+  });
 }
 
 function existing(job: CheckedJob, taken: readonly TakenKey[]): Accepted | DomainError {

@@ -116,6 +116,8 @@ export interface SubmitJobResponse {
     | undefined;
   /** True if a job with this key was there already. */
   existed: boolean;
+  /** What the caller should know and no program needs, as that the version of a template is DEPRECATED. */
+  warnings: string[];
 }
 
 /** Asks to accept many jobs. */
@@ -149,6 +151,8 @@ export interface AcceptedJob {
   jobId: string;
   /** True if a job with this key was there already. */
   existed: boolean;
+  /** As those of SubmitJob. */
+  warnings: string[];
 }
 
 /** Why one of many was refused; the same words as the error of SubmitJob. */
@@ -191,7 +195,10 @@ export interface ListJobsRequest {
   pageSize: number;
   /** `next_page_token` of the page before; only with the same filter and order. */
   pageToken: string;
-  /** AIP-160 over `state`, `name`, `labels.<key>`, `create_time`, `source`, `retry_of`: `state = FAILED AND labels.team = "red"`. */
+  /**
+   * AIP-160 over `state`, `name`, `labels.<key>`, `create_time`, `source`, `retry_of`, `template`, `template_version`, `schedule_id`:
+   * `state = FAILED AND labels.team = "red"`.
+   */
   filter: string;
   /** "create_time desc" (default), "create_time", "name", "name desc". */
   orderBy: string;
@@ -561,7 +568,7 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
 };
 
 function createBaseSubmitJobResponse(): SubmitJobResponse {
-  return { job: undefined, existed: false };
+  return { job: undefined, existed: false, warnings: [] };
 }
 
 export const SubmitJobResponse: MessageFns<SubmitJobResponse> = {
@@ -571,6 +578,9 @@ export const SubmitJobResponse: MessageFns<SubmitJobResponse> = {
     }
     if (message.existed !== false) {
       writer.uint32(16).bool(message.existed);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -604,6 +614,14 @@ export const SubmitJobResponse: MessageFns<SubmitJobResponse> = {
             message.existed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.warnings.push(reader.string(true));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -620,6 +638,7 @@ export const SubmitJobResponse: MessageFns<SubmitJobResponse> = {
     return {
       job: isSet(object.job) ? Job.fromJSON(object.job) : undefined,
       existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false,
+      warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -631,6 +650,9 @@ export const SubmitJobResponse: MessageFns<SubmitJobResponse> = {
     if (message.existed !== false) {
       obj.existed = message.existed;
     }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
+    }
     return obj;
   },
 
@@ -641,6 +663,7 @@ export const SubmitJobResponse: MessageFns<SubmitJobResponse> = {
     const message = createBaseSubmitJobResponse();
     message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
     message.existed = object.existed ?? false;
+    message.warnings = object.warnings?.map((e) => e) || [];
     return message;
   },
 };
@@ -889,7 +912,7 @@ export const SubmitJobResult: MessageFns<SubmitJobResult> = {
 };
 
 function createBaseAcceptedJob(): AcceptedJob {
-  return { jobId: "", existed: false };
+  return { jobId: "", existed: false, warnings: [] };
 }
 
 export const AcceptedJob: MessageFns<AcceptedJob> = {
@@ -899,6 +922,9 @@ export const AcceptedJob: MessageFns<AcceptedJob> = {
     }
     if (message.existed !== false) {
       writer.uint32(16).bool(message.existed);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -932,6 +958,14 @@ export const AcceptedJob: MessageFns<AcceptedJob> = {
             message.existed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.warnings.push(reader.string(true));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -952,6 +986,7 @@ export const AcceptedJob: MessageFns<AcceptedJob> = {
         ? globalThis.String(object.job_id)
         : "",
       existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false,
+      warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -963,6 +998,9 @@ export const AcceptedJob: MessageFns<AcceptedJob> = {
     if (message.existed !== false) {
       obj.existed = message.existed;
     }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
+    }
     return obj;
   },
 
@@ -973,6 +1011,7 @@ export const AcceptedJob: MessageFns<AcceptedJob> = {
     const message = createBaseAcceptedJob();
     message.jobId = object.jobId ?? "";
     message.existed = object.existed ?? false;
+    message.warnings = object.warnings?.map((e) => e) || [];
     return message;
   },
 };
