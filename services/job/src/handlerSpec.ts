@@ -10,15 +10,16 @@ export const maxInputBytes = 256 * 1024;
 /** Lists and objects in each other. Protobuf readers give up at 100 messages, and a level is up to three of them. */
 export const maxInputDepth = 24;
 
-const handlerName = /^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,126}[a-zA-Z0-9])?$/;
+/** Also of signals. */
+export const handlerName = /^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,126}[a-zA-Z0-9])?$/;
 
-/** Bytes of the input as JSON: 0 without one, infinite when it is nested too deep or has a number that JSON cannot say. */
-export function inputBytes({ input }: StepSpec): number {
-  if (input === undefined || input === null) return 0;
-  return isJson(input, maxInputDepth) ? Buffer.byteLength(JSON.stringify(input)) : Number.POSITIVE_INFINITY;
+/** Bytes of a value as JSON: 0 without one, infinite when it is nested too deep or has a number that JSON cannot say. */
+export function jsonBytes(value: unknown): number {
+  if (value === undefined || value === null) return 0;
+  return isJson(value, maxInputDepth) ? Buffer.byteLength(JSON.stringify(value)) : Number.POSITIVE_INFINITY;
 }
 
-/** `bytes` as `inputBytes` has measured them. */
+/** `bytes` as `jsonBytes` has measured them. */
 export function checkInput({ handler, input }: StepSpec, bytes: number, refuse: Refuse): void {
   if (input === undefined || input === null) return;
   if (handler === "") refuse("input", "needs a handler");
