@@ -5,7 +5,7 @@ import { Job as JobMessage, type Reason as ReasonMessage, reasonFromJSON } from 
 import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
 import type { ExecutionReport } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import type { Event } from "@capstan/proto/capstan/job/v1/job_service.ts";
-import { JobSpec, type StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { JobSpec, type StepSpec, TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Change, Report, Step } from "./job.ts";
 import { isJobTerminal } from "./job.ts";
 import type { JobView } from "./jobQueries.ts";
@@ -68,8 +68,19 @@ function stepSpecOf(spec: JobSpec | null, { name }: Step): StepSpec {
 /** SHA-256 over the spec with its maps in order, so that the same content always gives the same hash. */
 export function hashOf(spec: JobSpec): Uint8Array {
   return createHash("sha256")
-    .update(JSON.stringify(JobSpec.toJSON(spec), (_, value: unknown) => sorted(value)))
+    .update(sortedJson(JobSpec.toJSON(spec)))
     .digest();
+}
+
+/** The same of a request with a template: what was said counts, and not which version was the newest then. */
+export function hashOfUse(use: TemplateUse, spec: JobSpec | undefined): Uint8Array {
+  const said = [TemplateUse.toJSON(use), spec === undefined ? {} : JobSpec.toJSON(spec)];
+  return createHash("sha256").update(sortedJson(said)).digest();
+}
+
+/** JSON with the keys of its objects in order: the same content gives the same text. */
+export function sortedJson(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) => sorted(part));
 }
 
 function sorted(value: unknown): unknown {

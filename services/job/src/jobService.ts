@@ -19,6 +19,7 @@ import {
   type WatchJobResponse,
 } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { coalesce } from "@capstan/service";
 import { checkDuration, checkLine, durationMs } from "./fieldChecks.ts";
 import { followJob } from "./followJob.ts";
 import { assertRetriable, cancel, isJobTerminal } from "./job.ts";
@@ -26,6 +27,7 @@ import { eventMessage, toMessage } from "./jobProto.ts";
 import { filterFields, getJobs, type JobView, jobOrders, listJobs } from "./jobQueries.ts";
 import { type MoveJobs, oneChange } from "./moveJobs.ts";
 import { type Accepted, type CheckedJob, checkRequest } from "./submitJobs.ts";
+import { checkTemplateJobs, type TemplateRequest } from "./useTemplate.ts";
 
 export interface JobServiceOptions {
   readonly pool: Pool;
@@ -47,11 +49,23 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
     return job;
   }
 
+  /** Those with a template that come together are looked up together. */
+  const checkTemplateJob = coalesce((requests: readonly TemplateRequest[]) =>
+    checkTemplateJobs(pool, requests, new Date()),
+  );
+
+  async function check(request: SubmitJobRequest, call: Call, at = ""): Promise<CheckedJob> {
+    if (request.template === undefined) return checkRequest(request, call, new Date(), at);
+    const checked = await checkTemplateJob({ request, origin: originOf(call), at });
+    if (checked instanceof DomainError) throw checked;
+    return checked;
+  }
+
   async function submitOne(request: SubmitJobRequest, call: Call, at: string): Promise<SubmitJobResult> {
     try {
-      const checked = checkRequest(request, call, new Date(), at);
-      if (request.validateOnly) return acceptedResult({ jobId: "", createTime: null, existed: false });
-      return acceptedResult(await accept(checked));
+      const checked = await check(request, call, at);
+      if (request.validateOnly) return acceptedResult({ jobId: "", createTime: null, existed: false }, checked);
+      return acceptedResult(await accept(checked), checked);
     } catch (error) {
       if (error instanceof DomainError) return refusedResult(error);
       throw error;
@@ -60,13 +74,14 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
 
   return {
     submitJob: unary(async (request, call) => {
-      const checked = checkRequest(request, call, new Date());
+      const checked = await check(request, call);
+      const warnings = [...checked.warnings];
       if (request.validateOnly)
-        return { job: { ...firstViewOf(checked, new Date()), id: "" }, existed: false, warnings: [] };
+        return { job: { ...firstViewOf(checked, new Date()), id: "" }, existed: false, warnings };
       const { jobId, createTime, existed } = await accept(checked);
       // As it was when it was accepted: reading it back would cost more than accepting it.
-      if (createTime !== null) return { job: firstViewOf(checked, createTime), existed, warnings: [] };
-      return { job: toMessage(await readJob(jobId, call)), existed, warnings: [] };
+      if (createTime !== null) return { job: firstViewOf(checked, createTime), existed, warnings };
+      return { job: toMessage(await readJob(jobId, call)), existed, warnings };
     }),
 
     submitJobs: unary(async ({ requests }, call) => {
@@ -137,7 +152,9 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
       const old = await readJob(jobId, call);
       assertRetriable(old);
       const request = SubmitJobRequest.fromPartial({ spec: JobSpec.fromJSON(old.spec), requestId });
-      const accepted = await accept(checkRequest(request, { ...originOf(call), retryOf: old.id }, new Date()));
+      const accepted = await accept(
+        checkRequest(request, { ...originOf(call), retryOf: old.id, template: templateOf(old) }, new Date()),
+      );
       return { job: toMessage(await readJob(accepted.jobId, call)) };
     }),
 
@@ -182,6 +199,11 @@ const notYet = {
   listSteps: unary(unimplemented),
 };
 
+/** A retry is a run of the same template. */
+function templateOf({ template, templateVersion }: JobView) {
+  return template === null || templateVersion === null ? null : { name: template, version: templateVersion };
+}
+
 function originOf({ tenant, traceparent }: Call) {
   return { tenant, traceparent };
 }
@@ -199,8 +221,8 @@ function checkWait(timeout: Parameters<typeof durationMs>[0]): void {
   if (violations.length > 0) throw invalid(violations);
 }
 
-function acceptedResult(accepted: Accepted): SubmitJobResult {
-  return { outcome: { $case: "accepted", value: { ...accepted, warnings: [] } } };
+function acceptedResult(accepted: Accepted, { warnings }: CheckedJob): SubmitJobResult {
+  return { outcome: { $case: "accepted", value: { ...accepted, warnings: [...warnings] } } };
 }
 
 function refusedResult({ code, reason, message, fields, metadata }: DomainError): SubmitJobResult {

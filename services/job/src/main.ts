@@ -3,6 +3,7 @@ import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
 import { migrate, openPool, startRelay } from "@capstan/postgres";
 import { JobInternalServiceService } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import { JobServiceService } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { TemplateServiceService } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { type App, runService } from "@capstan/service";
 import { type Config, configSchema } from "./config.ts";
 import { startTimers } from "./fireTimers.ts";
@@ -12,6 +13,7 @@ import { createJobService } from "./jobService.ts";
 import { createMoveJobs } from "./moveJobs.ts";
 import { createAccept } from "./submitJobs.ts";
 import { startJobTelemetry } from "./telemetry.ts";
+import { createTemplateService } from "./templateService.ts";
 
 const schema = "job";
 export const migrations = new URL("../migrations/", import.meta.url);
@@ -42,6 +44,7 @@ export async function start(app: App, config: Config): Promise<void> {
 
   app.addService(JobServiceService, createJobService({ pool, nats, accept, moveJobs }));
   app.addService(JobInternalServiceService, createJobInternalService(moveJobs));
+  app.addService(TemplateServiceService, createTemplateService(pool));
 }
 
 if (import.meta.main) await runService("job", configSchema, start);

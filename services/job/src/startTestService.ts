@@ -6,12 +6,14 @@ import {
   type ReportOutcome,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import { JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { TemplateServiceClient } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { createServiceProcess } from "../../../test/support/serviceProcess.ts";
 
 export interface TestService {
   readonly jobs: PromiseClient<JobServiceClient>;
   readonly internal: PromiseClient<JobInternalServiceClient>;
+  readonly templates: PromiseClient<TemplateServiceClient>;
   /** Sends the signal and answers when the process has ended: its exit code, or the name of the signal. */
   end(signal: "SIGTERM" | "SIGKILL"): Promise<number | string>;
 }
@@ -28,12 +30,15 @@ export async function startTestService(database: TestDatabase, natsUrl: string):
   const address = String(service.log.findLast(({ msg }) => msg === "ready")?.["grpcAddress"]);
   const jobs = connectTo(JobServiceClient, address);
   const internal = connectTo(JobInternalServiceClient, address);
+  const templates = connectTo(TemplateServiceClient, address);
   return {
     jobs,
     internal,
+    templates,
     async end(signal) {
       jobs.close();
       internal.close();
+      templates.close();
       return service.kill(signal);
     },
   };

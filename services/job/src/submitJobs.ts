@@ -18,6 +18,8 @@ import { retryPolicyOf } from "./stepPolicy.ts";
 /** A job that passed the checks, with the fact of its birth. */
 export interface CheckedJob extends NewJob {
   readonly completedSpec: JobSpec;
+  /** What the caller should know, as that a template is DEPRECATED. */
+  readonly warnings: readonly string[];
 }
 
 export interface Accepted {
@@ -35,6 +37,8 @@ export interface SubmitOrigin {
   /** The template that the spec was made from. */
   readonly template?: NewJob["template"];
   readonly schedule?: { readonly id: string; readonly time: Date | null };
+  /** What its schedule tells the job, in its input. */
+  readonly scheduleInput?: { readonly id: string; readonly name: string; readonly time: string };
   /** What tells the request from others with its key; the hash of its spec if absent. */
   readonly requestHash?: Uint8Array;
 }
@@ -49,6 +53,7 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
   const spec = completeSpec(request.spec);
   return {
     completedSpec: spec,
+    warnings: [],
     job: birthOf(spec, origin, now),
     labels: spec.labels,
     spec: JSON.stringify(JobSpec.toJSON(spec)),
