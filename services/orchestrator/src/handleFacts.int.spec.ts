@@ -9,6 +9,7 @@ import { eventually } from "../../../test/support/eventually.ts";
 import { cancelling, ended, started, submitted } from "./fakeFacts.ts";
 import { handleJobFacts } from "./handleFacts.ts";
 import type { Contexts } from "./perform.ts";
+import { unsetQueue } from "./queue.ts";
 import { sagaId } from "./runJob.ts";
 import { askedAbout, openTestWorld, stageOf, type TestOrchestrator, type TestWorld } from "./startTestService.ts";
 
@@ -153,9 +154,10 @@ test("a saga that was not claimed is told of, also if its key has opened while i
       return was;
     },
     place: () => {},
-    waiting: (keys: readonly string[]) => void told.push(...keys),
+    waiting: (sagas: readonly { readonly placementKey: string }[]) =>
+      void told.push(...sagas.map(({ placementKey }) => placementKey)),
   };
-  const deps = { pool, placing, contexts: {} as Contexts, onFreed: () => {} };
+  const deps = { pool, placing, queues: { of: unsetQueue }, contexts: {} as Contexts, onFreed: () => {} };
   const about = { context: "job", type: "", time: new Date(), stream: "", streamSequence: 1, deliveries: 1 };
   await handleJobFacts(deps, [{ ...submitted(), ...about }]);
   await pool.end();

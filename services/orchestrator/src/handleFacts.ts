@@ -1,26 +1,33 @@
 /** Facts of the job and execution contexts, as what happened to sagas. Every fact may come again. */
 import type { ReceivedFact } from "@capstan/messaging";
 import { driveSagas, type SagaDeps, type Step } from "./driveSagas.ts";
+import type { KnownQueues } from "./knownQueues.ts";
 import type { Placing } from "./placeSagas.ts";
+import { orderTimeOf } from "./queue.ts";
 import type { Happened } from "./runJob.ts";
 import { cancellationOf, type ExecutionNews, executionNewsOf, newSagasOf } from "./sagaProto.ts";
 import { insertSagas, loadLiveSagasOfJobs, loadSagas } from "./sagaStore.ts";
 
 /** Begins a saga for each step that became READY, then ends those of jobs that are being cancelled. */
 export async function handleJobFacts(
-  deps: SagaDeps & { readonly placing: Pick<Placing, "isOpen" | "place" | "waiting"> },
+  deps: SagaDeps & {
+    readonly placing: Pick<Placing, "isOpen" | "place" | "waiting">;
+    readonly queues: Pick<KnownQueues, "of">;
+  },
   facts: readonly ReceivedFact[],
 ): Promise<void> {
-  const sagas = facts.flatMap(newSagasOf);
-  const { placing } = deps;
+  const { placing, queues } = deps;
+  const sagas = facts.flatMap(newSagasOf).map((saga) => {
+    const { settings } = queues.of(saga.tenant, saga.queue);
+    return { ...saga, orderTime: orderTimeOf(settings, saga.readyTime, saga.priority) };
+  });
   // Asked once: what opens while they are written is no reason to leave out those that were not claimed.
-  const open = new Set(sagas.map(({ placementKey }) => placementKey).filter((key) => placing.isOpen(key)));
-  const fresh =
-    sagas.length === 0 ? [] : await insertSagas(deps.pool, sagas, ({ placementKey }) => open.has(placementKey));
+  const open = new Set(sagas.filter((saga) => placing.isOpen(saga)).map(({ id }) => id));
+  const fresh = sagas.length === 0 ? [] : await insertSagas(deps.pool, sagas, ({ id }) => open.has(id));
   await cancelSagas(deps, facts);
   // Only now: what is cancelled in the same breath has moved on, and is not placed.
   placing.place(fresh);
-  placing.waiting(sagas.map(({ placementKey }) => placementKey).filter((key) => !open.has(key)));
+  placing.waiting(sagas.filter(({ id }) => !open.has(id)));
 }
 
 async function cancelSagas(deps: SagaDeps, facts: readonly ReceivedFact[]): Promise<void> {

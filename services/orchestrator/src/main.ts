@@ -9,6 +9,7 @@ import { ProviderInternalServiceClient } from "@capstan/proto/capstan/provider/v
 import { type App, runService } from "@capstan/service";
 import { type Config, configSchema } from "./config.ts";
 import { handleExecutionFacts, handleJobFacts } from "./handleFacts.ts";
+import { createKnownQueues } from "./knownQueues.ts";
 import { startPlacing } from "./placeSagas.ts";
 import { createSagaService } from "./sagaService.ts";
 import { startSagaTelemetry } from "./telemetry.ts";
@@ -44,7 +45,8 @@ export async function start(app: App, config: Config): Promise<void> {
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
   startRelay({ pool, context: schema, publish, log, app });
-  const base = { pool, contexts };
+  const queues = createKnownQueues(pool);
+  const base = { pool, contexts, queues };
   const placing = startPlacing(app, { ...base, onPlaced: startSagaTelemetry(pool) });
   const deps = { ...base, onFreed: placing.freed, placing };
   startWaking(app, deps);

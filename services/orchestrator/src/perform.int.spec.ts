@@ -140,6 +140,7 @@ function aStart(index: number, script = "true", input?: string): Asked {
     traceparent: null,
     readyTime: new Date(),
     placementKey: "any process",
+    ...{ queue: "default", concurrencyKey: "", deadlineTime: null, orderTime: new Date(0) },
     stage: "RESERVED",
     reason: "UNSPECIFIED",
     message: "",

@@ -59,6 +59,14 @@ export interface Saga {
   readonly readyTime: Date;
   /** Sagas with the same key can be placed on the same providers. */
   readonly placementKey: string;
+  /** Where it waits for its turn. */
+  readonly queue: string;
+  /** Those of a queue with the same key share a limit; "": none. */
+  readonly concurrencyKey: string;
+  /** When its job times out; null if it does not. */
+  readonly deadlineTime: Date | null;
+  /** Its place in its list; see `orderTimeOf`. */
+  readonly orderTime: Date;
   readonly stage: Stage;
   readonly reason: string;
   readonly message: string;

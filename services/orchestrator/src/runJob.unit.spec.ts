@@ -39,6 +39,7 @@ function aSaga(fields: Partial<Saga> = {}): Saga {
     traceparent: null,
     readyTime: new Date(0),
     placementKey: "any process",
+    ...{ queue: "default", concurrencyKey: "", deadlineTime: null, orderTime: new Date(0) },
     stage: "WAITING",
     reason: "QUEUED",
     message: "",

@@ -54,6 +54,8 @@ export function toMessage(
     providerName: saga.providerName,
     failures: saga.failures,
     createTime: saga.createTime ?? undefined,
+    queue: saga.queue,
+    concurrencyKey: saga.concurrencyKey,
   });
 }
 
@@ -61,8 +63,8 @@ export function toMessage(
  * The sagas that a job's fact begins: one per step that is READY. A cancel names those steps too: when it arrives before the fact
  * that made them READY, they begin with it, and end with it.
  */
-export function newSagasOf(fact: ReceivedFact): readonly NewSaga[] {
-  const { jobId, name, priority, steps } = decodeJob(fact);
+export function newSagasOf(fact: ReceivedFact): readonly Omit<NewSaga, "orderTime">[] {
+  const { jobId, name, priority, steps, queue, concurrencyKey, deadlineTime } = decodeJob(fact);
   return steps.flatMap(({ name: step, state, attempt, spec }) => {
     if (state !== "STEP_STATE_READY" || spec === undefined) return [];
     const id = sagaId(jobId, step, attempt);
@@ -80,6 +82,9 @@ export function newSagasOf(fact: ReceivedFact): readonly NewSaga[] {
         traceparent,
         readyTime,
         placementKey: placementKeyOf(tenant, spec),
+        queue: queue || "default",
+        concurrencyKey,
+        deadlineTime: deadlineTime ?? null,
       },
     ];
   });

@@ -14,6 +14,8 @@ export interface SagaView {
   readonly message: string;
   readonly providerName: string;
   readonly failures: number;
+  readonly queue: string;
+  readonly concurrencyKey: string;
   readonly stageTime: Date;
   readonly wakeupTime: Date | null;
   readonly createTime: Date;
@@ -23,7 +25,8 @@ export interface SagaView {
 
 const columns = `
   id, tenant, job_id as "jobId", step, attempt, stage, reason, message, coalesce(placed ->> 'providerName', '') as "providerName",
-  failures, stage_time as "stageTime", wakeup_time as "wakeupTime", create_time as "createTime",
+  failures, queue, concurrency_key as "concurrencyKey",
+  stage_time as "stageTime", wakeup_time as "wakeupTime", create_time as "createTime",
   to_char(create_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "createTimeText"`;
 
 export const filterFields: FilterFields = {

@@ -40,7 +40,7 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
       });
     }
     await driveSagas(options, [{ saga, happened: [happened] }]);
-    options.placing.waiting([saga.placementKey]);
+    options.placing.waiting([saga]);
     return { saga: toMessage(await readSaga(id, call)) };
   }
 

@@ -6,7 +6,8 @@ import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../
 import { countRowsRead } from "../../../test/support/rowsRead.ts";
 import { sagaId } from "./runJob.ts";
 import { filterFields, listSagas } from "./sagaQueries.ts";
-import { claimOverdue, claimWaiting, claimWaitingOf, insertSagas, saveSagas } from "./sagaStore.ts";
+import { claimOverdue, insertSagas, saveSagas } from "./sagaStore.ts";
+import { claimFirst } from "./waitingStore.ts";
 
 let database: TestDatabase;
 let pool: Pool;
@@ -22,6 +23,8 @@ afterAll(async () => {
 });
 
 const placed = { providerId: "", providerName: "local", kind: "PROVIDER_KIND_PROCESS", endpoint: "" };
+
+const lane = (placementKey: string) => ({ tenant: "default", queue: "default", key: "", placementKey });
 
 /** Makes sagas that wait. */
 async function wait(count: number, placementKey = "any process"): Promise<void> {
@@ -39,6 +42,7 @@ async function wait(count: number, placementKey = "any process"): Promise<void> 
       traceparent: null,
       readyTime: new Date(),
       placementKey,
+      ...{ queue: "default", concurrencyKey: "", deadlineTime: null, orderTime: new Date() },
     };
   });
   await insertSagas(pool, sagas, () => false);
@@ -48,7 +52,7 @@ beforeEach(() => pool.query("truncate saga"));
 
 test("looking for sagas that stand still reads nothing of those that go on", async () => {
   await wait(9);
-  const sagas = await claimWaiting(pool, { exceptKeys: [], limit: 9 });
+  const sagas = await claimFirst(pool, lane("any process"), 9);
   await saveSagas(
     pool,
     sagas.map((saga) => ({ ...saga, stage: "STARTED", placed, wakeInMs: 60_000 })),
@@ -61,7 +65,7 @@ test("the next of one key is found without reading what waits before it", async 
   await wait(3, "behind");
   await pool.query("analyze saga");
   const read = await countRowsRead(pool, "saga", async (db) => {
-    expect(await claimWaitingOf(db, "behind", 2)).toHaveLength(2);
+    expect(await claimFirst(db, lane("behind"), 2)).toHaveLength(2);
   });
   expect(read).toBeLessThan(20);
 });
@@ -81,7 +85,7 @@ test("two saves of the same sagas in opposite orders do not wait for each other"
   await wait(500);
   for (let round = 0; round < 10; round += 1) {
     await pool.query("update saga set wakeup_time = clock_timestamp()");
-    const sagas = await claimWaiting(pool, { exceptKeys: [], limit: 500 });
+    const sagas = await claimFirst(pool, lane("any process"), 500);
     const saved = await Promise.all([saveSagas(pool, sagas), saveSagas(pool, sagas.toReversed())]);
     expect(saved.map((ids) => ids.size).sort((a, b) => a - b)).toEqual([0, 500]);
   }

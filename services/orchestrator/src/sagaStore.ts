@@ -16,6 +16,11 @@ export interface NewSaga {
   readonly traceparent: string | null;
   readonly readyTime: Date;
   readonly placementKey: string;
+  readonly queue: string;
+  readonly concurrencyKey: string;
+  readonly deadlineTime: Date | null;
+  /** Its place in its list; see `orderTimeOf`. */
+  readonly orderTime: Date;
 }
 
 /**
@@ -31,14 +36,16 @@ export async function insertSagas(
   const { rows } = await db.query<{ id: string }>({
     name: "insert_sagas",
     text: `insert into orchestrator.saga
-             (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key, stage, reason,
-              wakeup_time, claim_until)
-           select id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key,
+             (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key, queue,
+              concurrency_key, order_time, deadline_time, stage, reason, wakeup_time, claim_until)
+           select id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key, queue,
+                  concurrency_key, order_time, deadline_time,
                   'WAITING', 'QUEUED', clock_timestamp(), clock_timestamp() + claim_seconds * interval '1 second'
              from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::int[], $8::json[],
-                         $9::text[], $10::timestamptz[], $11::text[], $12::int[])
+                         $9::text[], $10::timestamptz[], $11::text[], $12::int[], $13::text[], $14::text[], $15::timestamptz[],
+                         $16::timestamptz[])
                as saga (id, tenant, job_id, job_name, step, attempt, priority, spec, traceparent, ready_time, placement_key,
-                        claim_seconds)
+                        claim_seconds, queue, concurrency_key, order_time, deadline_time)
            on conflict do nothing
            returning id`,
     values: [
@@ -54,6 +61,10 @@ export async function insertSagas(
       sagas.map(({ readyTime }) => readyTime),
       sagas.map(({ placementKey }) => placementKey),
       sagas.map(({ id }) => (claimed.has(id) ? claimSeconds : 0)),
+      sagas.map(({ queue }) => queue),
+      sagas.map(({ concurrencyKey }) => concurrencyKey),
+      sagas.map(({ orderTime }) => orderTime),
+      sagas.map(({ deadlineTime }) => deadlineTime),
     ],
   });
   return rows.flatMap(({ id }) => claimed.get(id) ?? []).map(begun);
@@ -86,6 +97,10 @@ export interface SagaRow {
   traceparent: string | null;
   ready_time: Date;
   placement_key: string;
+  queue: string;
+  concurrency_key: string;
+  deadline_time: Date | null;
+  order_time: Date;
   stage: Stage;
   reason: string;
   message: string;
@@ -110,6 +125,10 @@ export function sagaFromRow(row: SagaRow): Saga {
     traceparent: row.traceparent,
     readyTime: row.ready_time,
     placementKey: row.placement_key,
+    queue: row.queue,
+    concurrencyKey: row.concurrency_key,
+    deadlineTime: row.deadline_time,
+    orderTime: row.order_time,
     stage: row.stage,
     reason: row.reason,
     message: row.message,
@@ -127,48 +146,7 @@ export function sagaFromRow(row: SagaRow): Saga {
  * How long a claimed saga is left alone: a little longer than the deadline of the call that the pass makes. If its claimer died, it
  * is claimed again after this.
  */
-const claimSeconds = 12;
-
-/** Nobody else sees what is claimed until the claim has passed. */
-function claimOfWaiting(condition: string): string {
-  return `update orchestrator.saga s
-             set claim_until = clock_timestamp() + $2 * interval '1 second', version = s.version + 1
-            from (select id
-                    from orchestrator.saga
-                   where stage = 'WAITING' and wakeup_time <= clock_timestamp() and claim_until <= clock_timestamp() and ${condition}
-                   order by priority desc, position
-                   limit $1
-                     for update skip locked) due
-           where s.id = due.id
-          returning s.*`;
-}
-
-/** Claims WAITING sagas for one pass, most urgent first, of all keys but `exceptKeys`: of these it reads over every one. */
-export async function claimWaiting(
-  db: Db,
-  { exceptKeys, limit }: { exceptKeys: readonly string[]; limit: number },
-): Promise<readonly Saga[]> {
-  const { rows } = await db.query<SagaRow>({
-    name: "claim_waiting",
-    text: claimOfWaiting("placement_key <> all($3::text[])"),
-    values: [limit, claimSeconds, exceptKeys],
-  });
-  return mostUrgentFirst(rows);
-}
-
-/** Claims WAITING sagas of one key, most urgent first. */
-export async function claimWaitingOf(db: Db, key: string, limit: number): Promise<readonly Saga[]> {
-  const { rows } = await db.query<SagaRow>({
-    name: "claim_waiting_of",
-    text: claimOfWaiting("placement_key = $3"),
-    values: [limit, claimSeconds, key],
-  });
-  return mostUrgentFirst(rows);
-}
-
-function mostUrgentFirst(rows: SagaRow[]): readonly Saga[] {
-  return rows.sort((a, b) => b.priority - a.priority || a.position - b.position).map(sagaFromRow);
-}
+export const claimSeconds = 12;
 
 /** Claims sagas whose stage has stood still for too long. The clock is read once, so that the index can be entered at it. */
 export async function claimOverdue(db: Db, limit: number): Promise<readonly Saga[]> {
@@ -221,6 +199,10 @@ export async function saveSagas(db: Db, unordered: readonly Saga[]): Promise<Set
                   parked_stage = change.parked_stage, sequence = change.sequence, version = s.version + 1,
                   stage_time = case when s.stage = change.stage then s.stage_time else clock_timestamp() end,
                   claim_until = '-infinity',
+                  is_counted = s.is_counted and (change.stage in ('RESERVED', 'STARTED', 'COMPENSATING')
+                                                 or change.stage = 'PARKED' and change.placed is not null),
+                  reason_time = case when change.stage <> 'WAITING' or s.reason = change.reason then s.reason_time
+                                     else clock_timestamp() end,
                   wakeup_time = case when change.stage in ('DONE', 'COMPENSATED', 'PARKED') then null
                                      else clock_timestamp() + change.wake_in_ms * interval '1 millisecond' end
              from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::json[], $7::json[], $8::int[], $9::text[],
@@ -228,6 +210,8 @@ export async function saveSagas(db: Db, unordered: readonly Saga[]): Promise<Set
                as change (id, version, stage, reason, message, placed, outcome, failures, parked_stage, wake_in_ms,
                           sequence)
             where s.id = change.id and s.version = change.version and s.stage not in ('DONE', 'COMPENSATED')
+              -- Once its claim has run out it counts for nothing in its queue, and another may have its turn.
+              and not (s.is_counted and s.stage = 'WAITING' and change.stage = 'RESERVED' and s.claim_until <= clock_timestamp())
            returning s.id`,
     values: [
       sagas.map(({ id }) => id),

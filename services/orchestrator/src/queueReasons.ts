@@ -1,0 +1,40 @@
+/** What a queue that holds something back says of it, in words that stay the same for as long as it does. */
+import type { Queue, RateLimit } from "./queue.ts";
+import type { HoldReason } from "./schedule.ts";
+
+const queueReasons: readonly string[] = ["QUEUE_PAUSED", "QUEUE_LIMIT", "KEY_LIMIT", "RATE_LIMIT"];
+
+/** Whether it is the queue that is in the way, not the want of a place. */
+export function isQueueReason(reason: string): boolean {
+  return queueReasons.includes(reason);
+}
+
+export function whyHeld(
+  queue: Queue,
+  key: string,
+  hold: HoldReason,
+): { readonly reason: string; readonly message: string } {
+  const { name, settings, pauseMessage } = queue;
+  switch (hold) {
+    case "QUEUE_PAUSED":
+      return { reason: hold, message: `queue ${name} is paused${pauseMessage === "" ? "" : `: ${pauseMessage}`}` };
+    case "QUEUE_LIMIT":
+      return { reason: hold, message: `queue ${name} runs ${settings.maxRunning}, as many as it may` };
+    case "KEY_LIMIT":
+      return {
+        reason: hold,
+        message: `queue ${name} runs ${settings.maxRunningPerKey} with key ${JSON.stringify(key)}, as many as it may`,
+      };
+    case "RATE_LIMIT":
+      return { reason: hold, message: `queue ${name} has begun ${sayRate(settings.rate)}, as many as it may` };
+    case "KEY_RATE_LIMIT": {
+      const rate = sayRate(settings.ratePerKey);
+      const message = `queue ${name} has begun ${rate} with key ${JSON.stringify(key)}, as many as it may`;
+      return { reason: "RATE_LIMIT", message };
+    }
+  }
+}
+
+function sayRate(rate: RateLimit | null): string {
+  return rate === null ? "" : `${rate.count} in ${rate.periodMs / 1_000} s`;
+}

@@ -1,0 +1,95 @@
+import { openPool, type Pool } from "@capstan/postgres";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../../test/support/database.ts";
+import { countRowsRead } from "../../../test/support/rowsRead.ts";
+import { claimSagas, readHeads, readHeadsOf, type Window } from "./waitingStore.ts";
+
+let database: TestDatabase;
+let pool: Pool;
+
+/** 200,000 that wait: two tenants, three queues each, 50 keys each, and one list that is far longer than all others. */
+const many = `
+  insert into saga (id, tenant, job_id, job_name, step, attempt, priority, spec, ready_time, placement_key, queue, concurrency_key,
+                    order_time, stage, reason, wakeup_time)
+  select gen_random_uuid(), 'tenant-' || n % 2, gen_random_uuid(), 'a job', 'main', 1, 0, '{}', clock_timestamp(), 'any process',
+         'queue-' || n % 3, case when n > 20000 then 'key-0' else 'key-' || n / 6 % 50 end, clock_timestamp() - n * interval '1 ms',
+         'WAITING', 'QUEUED', clock_timestamp()
+    from generate_series(1, 200000) n`;
+
+beforeAll(async () => {
+  database = await createMigratedDatabase("orchestrator", new URL("../migrations/", import.meta.url));
+  pool = openPool({ url: database.url, schema: "orchestrator", log: createTestLog() });
+  await pool.query({ text: many });
+  await pool.query("vacuum analyze saga");
+}, 120_000);
+
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+
+const window: Window = {
+  queues: 64,
+  lanesPerQueue: 10,
+  headsPerLane: 2,
+  afterQueue: { tenant: "", queue: "" },
+  afterLanes: [],
+};
+
+describe("with 200,000 that wait", () => {
+  test("a look reads as many rows as it looks at, not as many as wait", async () => {
+    const read = await countRowsRead(pool, "saga", async (db) => {
+      const lanes = await readHeads(db, window);
+      expect(lanes).toHaveLength(60);
+      expect(lanes.every(({ heads }) => heads.length === 2)).toBe(true);
+    });
+    // Two heads of each list and its own name, and the names of the queues.
+    expect(read).toBeLessThanOrEqual(60 * 3 + 6 + 12);
+  });
+
+  test("its plan enters the index of the waiting lists at each step and reads nothing in sequence", async () => {
+    const texts: string[] = [];
+    const spy = { query: (statement: { text: string; values: unknown[] }) => explain(statement) };
+    async function explain({ text, values }: { text: string; values: unknown[] }) {
+      const { rows } = await pool.query({ text: `explain (analyze, format text) ${text}`, values });
+      texts.push(rows.map((row) => String(row["QUERY PLAN"])).join("\n"));
+      return { rows: [] };
+    }
+    await readHeads(spy as never, window);
+    const [plan = ""] = texts;
+    expect(plan).toContain("using saga_waiting on saga");
+    expect(plan).not.toContain("Seq Scan on saga");
+    expect(plan).not.toContain("Sort Key: saga");
+    // One entry for each queue, each list, and the heads of each list.
+    const scans = plan.match(/using saga_waiting on saga/g) ?? [];
+    expect(scans).toHaveLength(5);
+  });
+
+  test("the next look goes on where the last one stopped, and comes to every list", async () => {
+    const seen = new Set<string>();
+    let afterLanes: Window["afterLanes"] = [];
+    for (let look = 0; look < 5; look += 1) {
+      const lanes = await readHeads(pool, { ...window, afterLanes });
+      for (const { tenant, queue, key } of lanes) seen.add(`${tenant}/${queue}/${key}`);
+      afterLanes = [...Map.groupBy(lanes, ({ tenant, queue }) => `${tenant}/${queue}`).values()].flatMap(
+        (some) => some.at(-1) ?? [],
+      );
+    }
+    expect(seen.size).toBe(2 * 3 * 50);
+  });
+
+  test("what is claimed is nobody else's head, and is claimed once", async () => {
+    const lane = { tenant: "tenant-0", queue: "queue-0", key: "key-0", placementKey: "any process" };
+    const [before] = await readHeadsOf(pool, [lane], 20);
+    const ids = (before?.heads ?? []).map(({ id }) => id);
+    const claims = await Promise.all([claimSagas(pool, ids), claimSagas(pool, ids)]);
+    expect(
+      claims
+        .flat()
+        .map(({ id }) => id)
+        .sort(),
+    ).toEqual([...ids].sort());
+    const [after] = await readHeadsOf(pool, [lane], 20);
+    expect(after?.heads.some(({ id }) => ids.includes(id))).toBe(false);
+  });
+});
