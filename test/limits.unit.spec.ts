@@ -3,11 +3,14 @@
  * does not; every row about a spec or a provider needs one.
  */
 import { readFileSync } from "node:fs";
+import { ExpressionError, evaluate } from "@capstan/expressions";
 import { pageSize, parseFilter } from "@capstan/grpc";
 import { Register } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { describe, expect, it, test } from "vitest";
+import { maxResultBytes, maxResultDepth } from "../libs/expressions/src/values.ts";
+import { maxTextLength, maxWork } from "../libs/expressions/src/work.ts";
 import { streamMaxAgeMs } from "../libs/messaging/src/stream.ts";
 import { maxFactBytes } from "../libs/postgres/src/facts.ts";
 import { containerRequest } from "../services/execution/src/backends/dockerRequest.ts";
@@ -22,6 +25,7 @@ import {
   readRegister,
 } from "../services/execution/src/worker.ts";
 import { checkSpec, maxSpecBytes, maxSpecJsonBytes } from "../services/job/src/jobSpec.ts";
+import { maxFilledBytes } from "../services/job/src/renderStep.ts";
 import { checkRequest } from "../services/job/src/submitJobs.ts";
 import { checkRegistration } from "../services/provider/src/providerSpec.ts";
 import { tableAfter } from "./support/documents.ts";
@@ -36,6 +40,13 @@ const day = 86_400;
 /** A field as the page names it, what its row must say, a value at the limit, a value beyond it. */
 type Case = readonly [field: string, says: string, good: object, bad: object];
 
+const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
+const hooks = "on_success, on_failure, on_cancel";
+const stepsOf = (count: number, prefix = "s") =>
+  many(count, (index) => ({ name: prefix === "" ? "" : `${prefix}${index}`, handler: "a" }));
+const each = (count: number) => ({ handler: "a", forEach: { items: many(count, () => 1) } });
+const expressions = (count: number) => ({ handler: "a", input: many(count, () => "${{1}}") });
+
 const ofJob: readonly Case[] = [
   ["name", "1 to 128", { name: "x" }, { name: "" }],
   ["name", "128", { name: text(128) }, { name: text(129) }],
@@ -44,14 +55,24 @@ const ofJob: readonly Case[] = [
   ["labels key", "{0,61}", { labels: { [text(63)]: "" } }, { labels: { [text(64)]: "" } }],
   ["annotations", "64", { annotations: mapOf(64) }, { annotations: mapOf(65) }],
   ["annotations", "4,096", { annotations: mapOf(1, text(4_096)) }, { annotations: mapOf(1, text(4_097)) }],
-  ["steps", "exactly 1", {}, { steps: [] }],
-  ["steps", "exactly 1", {}, { steps: [{ command: ["a"] }, { command: ["b"] }] }],
+  ["steps", "1 to 1,000", {}, { steps: [] }],
+  ["steps", "1 to 1,000", { steps: stepsOf(1_000) }, { steps: stepsOf(1_001) }],
+  ["steps", "10,000 together", { steps: [each(9_999)] }, { steps: [each(10_000)] }],
+  ["steps", "names that differ", { steps: stepsOf(2) }, { steps: [...stepsOf(1), ...stepsOf(1)] }],
+  ["steps", "required in more than one", { steps: stepsOf(2) }, { steps: stepsOf(2, "") }],
+  ["steps", "5,000 expressions", { steps: [expressions(5_000)] }, { steps: [expressions(5_001)] }],
   ["timeout", "30 days", { timeout: seconds(30 * day) }, { timeout: seconds(30 * day + 1) }],
   ["timeout", "1 ms", { timeout: { seconds: 0, nanos: 1e6 } }, { timeout: { seconds: 0, nanos: 1 } }],
   ["priority", "-100", { priority: -100 }, { priority: -101 }],
   ["priority", "100", { priority: 100 }, { priority: 101 }],
   ["not_before", "366 days", { notBefore: new Date("2027-01-02") }, { notBefore: new Date("2027-01-03") }],
   ["source", "256", { source: text(256) }, { source: text(257) }],
+  ["queue", "{0,61}", { queue: text(63) }, { queue: text(64) }],
+  ["concurrency_key", "256", { concurrencyKey: text(256) }, { concurrencyKey: text(257) }],
+  ["input", "262,144", { input: text(262_142) }, { input: text(262_143) }],
+  ["input", "24 levels", { input: nested(24) }, { input: nested(25) }],
+  [hooks, "names of steps", { steps: stepsOf(2), onCancel: ["s1"] }, { steps: stepsOf(2), onCancel: ["s2"] }],
+  [hooks, "each once", { steps: stepsOf(2), onCancel: ["s1"] }, { steps: stepsOf(2), onCancel: ["s1", "s1"] }],
 ];
 
 const constrained = (...constraints: object[]) => ({ placement: { constraints } });
@@ -60,15 +81,16 @@ const isIn = (count: number) => constrained(eq({ operator: "LABEL_OPERATOR_IN", 
 const repeated = (retry: object) => ({ retry });
 
 const handled = (fields: object = {}) => ({ command: [], handler: "a", ...fields });
-const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
-const programs = "command, script, image, handler";
+const waiting = (fields: object) => ({ command: [], ...fields });
+const programs = "command, script, image, handler, sub_job, approval, signal, sleep";
 const ofProcesses = "args, env, working_directory, stdin, network, resources.cpu_millis, resources.memory_mib";
 
 const ofStep: readonly Case[] = [
   ["name", "{0,61}", { name: text(63) }, { name: text(64) }],
   [programs, "at least one", { command: [], image: "a" }, { command: [] }],
   [programs, "not together", { command: [], script: { content: "a" } }, { script: { content: "a" } }],
-  [programs, "`handler` alone", handled(), handled({ image: "a" })],
+  [programs, "each of the others but `image` alone", handled(), handled({ image: "a" })],
+  [programs, "each of the others", waiting({ approval: {} }), waiting({ approval: {}, sleep: { expression: "'x'" } })],
   ["command", "not empty", { command: ["a", ""] }, { command: [""] }],
   ["command", "131,072", { command: ["a", text(131_072)] }, { command: ["a", text(131_073)] }],
   ["args", "1,024", { args: many(1_023, () => "a") }, { args: many(1_024, () => "a") }],
@@ -155,7 +177,72 @@ const ofStep: readonly Case[] = [
     repeated({ fatalExitCodes: many(65, () => 1) }),
   ],
   ["retry.fatal_exit_codes", "1 to 255", repeated({ fatalExitCodes: [1, 255] }), repeated({ fatalExitCodes: [0] })],
+  ["depends_on", "names of other steps", {}, { dependsOn: ["main"] }],
+  ["depends_on", "names of other steps", {}, { dependsOn: ["x"] }],
+  ["when", "an expression", { when: "true" }, { when: "true or false" }],
+  ["for_each", "exactly one", { forEach: { items: [1] } }, { forEach: { items: [1], expression: "[1]" } }],
+  [
+    "for_each.items",
+    "10,000",
+    { forEach: { items: many(9_999, () => 1) } },
+    { forEach: { items: many(10_001, () => 1) } },
+  ],
+  ["for_each.max_parallel", "0 to 10,000", inParallel(10_000), inParallel(10_001)],
+  ["for_each.max_parallel", "0 to 10,000", inParallel(0), inParallel(-1)],
+  ["compensate", "the name of a step", {}, { compensate: "x" }],
+  ["sub_job.template.name", "{0,61}", subJobOf({ name: text(63) }), subJobOf({ name: text(64) })],
+  [
+    "sub_job.template.parameters",
+    "262,144",
+    subJobOf({ parameters: { a: text(200_000) } }),
+    subJobOf({ parameters: { a: text(262_137) } }),
+  ],
+  [
+    "sub_job.template.parameters",
+    "24 levels",
+    subJobOf({ parameters: { a: nested(23) } }),
+    subJobOf({ parameters: { a: nested(24) } }),
+  ],
+  [
+    "approval.message",
+    "1,024",
+    waiting({ approval: { message: text(1_024) } }),
+    waiting({ approval: { message: text(1_025) } }),
+  ],
+  [
+    "approval.timeout, signal.timeout",
+    "1 s",
+    approvedWithin(1),
+    waiting({ approval: { timeout: { seconds: 0, nanos: 9 } } }),
+  ],
+  ["approval.timeout, signal.timeout", "366 days", approvedWithin(366 * day), approvedWithin(366 * day + 1)],
+  ["signal.name", "{0,126}", waiting({ signal: { name: text(128) } }), waiting({ signal: { name: text(129) } })],
+  ["sleep", "exactly one", waiting({ sleep: { expression: "'x'" } }), waiting({ sleep: {} })],
+  [
+    "sleep.duration",
+    "366 days",
+    waiting({ sleep: { duration: seconds(366 * day) } }),
+    waiting({ sleep: { duration: seconds(366 * day + 1) } }),
+  ],
+  [
+    "what only a program has",
+    "not with",
+    waiting({ approval: {} }),
+    waiting({ approval: {}, retry: { maxAttempts: 2 } }),
+  ],
 ];
+
+function inParallel(maxParallel: number): object {
+  return { forEach: { items: [1], maxParallel } };
+}
+
+function subJobOf(template: object): object {
+  return waiting({ subJob: { template: { name: "t", ...template } } });
+}
+
+function approvedWithin(count: number): object {
+  return waiting({ approval: { timeout: seconds(count) } });
+}
 
 function scriptBy(interpreter: readonly string[]): object {
   return { command: [], script: { interpreter, content: "a" } };
@@ -212,6 +299,29 @@ function refusalsOf(job: object, step: object): number {
 function refusalsOfProvider({ name = "n", ...fields }: { readonly name?: string }): number {
   return checkRegistration(name, { ...aRegistration, ...fields }).length;
 }
+
+it("docs/limits.md tells the limits of expressions that the code has", () => {
+  const rows = rowsAfter("## An expression");
+  const good = (expression: string) => expect(() => evaluate(expression, {})).not.toThrow();
+  const bad = (expression: string) => expect(() => evaluate(expression, {})).toThrow(ExpressionError);
+  expect(rows.get("its text")).toContain("4,096 characters");
+  good("1".padEnd(4_096));
+  bad("1".padEnd(4_097));
+  expect(rows.get("its text")).toContain("64 levels");
+  good(`${"(".repeat(62)}1${")".repeat(62)}`);
+  bad(`${"(".repeat(65)}1${")".repeat(65)}`);
+  expect(rows.get("what it does")).toContain(maxWork.toLocaleString("en"));
+  expect(rows.get("a text that it makes")).toContain(maxTextLength.toLocaleString("en"));
+  expect(rows.get("what it gives")).toContain(maxResultBytes.toLocaleString("en"));
+  expect(rows.get("what it gives")).toContain(`${maxResultDepth} levels`);
+  expect(rows.get("what a step is filled in with")).toContain(maxFilledBytes.toLocaleString("en"));
+  expect(rows.get("range(n)")).toContain("10,000");
+  good("range(10000).size()");
+  bad("range(10001).size()");
+  expect(rows.get("a text that is looked for")).toContain("1,024");
+  good(`'x'.contains('${text(1_024)}')`);
+  bad(`'x'.contains('${text(1_025)}')`);
+});
 
 describe.each(subjects)("docs/limits.md, %s", (heading, cases, refusals) => {
   const rows = rowsAfter(heading);

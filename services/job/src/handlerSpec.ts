@@ -13,13 +13,24 @@ export const maxInputDepth = 24;
 /** Also of signals. */
 export const handlerName = /^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,126}[a-zA-Z0-9])?$/;
 
-/** Bytes of a value as JSON: 0 without one, infinite when it is nested too deep or has a number that JSON cannot say. */
-export function jsonBytes(value: unknown): number {
-  if (value === undefined || value === null) return 0;
-  return isJson(value, maxInputDepth) ? Buffer.byteLength(JSON.stringify(value)) : Number.POSITIVE_INFINITY;
+/** A value as JSON, looked at once. */
+export interface MeasuredJson {
+  /** 0 without a value, infinite when it is nested too deep or has a number that JSON cannot say. */
+  readonly bytes: number;
+  /** True if a text in it may hold an expression. */
+  readonly holdsTemplate: boolean;
 }
 
-/** `bytes` as `jsonBytes` has measured them. */
+const nothing: MeasuredJson = { bytes: 0, holdsTemplate: false };
+
+export function measureJson(value: unknown): MeasuredJson {
+  if (value === undefined || value === null) return nothing;
+  if (!isJson(value, maxInputDepth)) return { bytes: Number.POSITIVE_INFINITY, holdsTemplate: false };
+  const json = JSON.stringify(value);
+  return { bytes: Buffer.byteLength(json), holdsTemplate: json.includes("${{") };
+}
+
+/** `bytes` as `measureJson` has measured them. */
 export function checkInput({ handler, input }: StepSpec, bytes: number, refuse: Refuse): void {
   if (input === undefined || input === null) return;
   if (handler === "") refuse("input", "needs a handler");

@@ -5,10 +5,12 @@
 import type { FieldViolation } from "@capstan/errors";
 import { JobSpec, type StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { checkDuration, checkLine, checkRange, checkText, durationMs, type Refuse, shownKey } from "./fieldChecks.ts";
-import { jsonBytes, maxInputBytes } from "./handlerSpec.ts";
+import { type MeasuredJson, maxInputBytes, measureJson } from "./handlerSpec.ts";
 import { checkStep } from "./stepSpec.ts";
+import { waitOf } from "./waitSpec.ts";
+import { checkJobInput, checkQueue, checkWorkflow, isPlain, maxSteps } from "./workflowSpec.ts";
 
-/** Encoded, inputs of handlers apart. */
+/** Encoded, inputs apart. */
 export const maxSpecBytes = 256 * 1024;
 /** A fact carries the spec as JSON, which can be six times as long as its message; a message on NATS has its own limit. */
 export const maxSpecJsonBytes = 400 * 1024;
@@ -18,11 +20,16 @@ const labelKey = /^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$/;
 /** Every bad field of a spec, as paths below `at`; empty if it is good. `now` is only used to bound `not_before`. */
 export function checkSpec(spec: JobSpec | undefined, at: string, now: Date): readonly FieldViolation[] {
   if (spec === undefined) return [{ field: at, description: "is required" }];
+  const count = spec.steps.length;
+  if (count > maxSteps) {
+    return [{ field: `${at}.steps`, description: `has ${count} steps; the limit is ${maxSteps}` }];
+  }
   const violations: FieldViolation[] = [];
   const refuse: Refuse = (field, description) => violations.push({ field: `${at}.${field}`, description });
-  const inputs = spec.steps.map(({ input }) => jsonBytes(input));
-  const size = checkSize(spec, inputs);
-  if (size !== null) return [{ field: at, description: size }];
+  const inputs = spec.steps.map(({ input }) => measureJson(input));
+  const input = measureJson(spec.input);
+  const size = measure(spec, [input, ...inputs]);
+  if (size.problem !== null) return [{ field: at, description: size.problem }];
   checkLine(spec.name, "name", 128, refuse, { required: true });
   checkLine(spec.source, "source", 256, refuse);
   checkMap(spec.labels, "labels", 256, refuse);
@@ -30,26 +37,44 @@ export function checkSpec(spec: JobSpec | undefined, at: string, now: Date): rea
   checkDuration(spec.timeout, "timeout", { minMs: 1, maxMs: 30 * day }, refuse);
   checkRange(spec.priority, "priority", -100, 100, refuse);
   checkNotBefore(spec.notBefore, now, refuse);
-  if (spec.steps.length === 0) refuse("steps", "needs one step");
-  if (spec.steps.length > 1) refuse("steps", `has ${spec.steps.length} steps; this version runs jobs of one step`);
+  checkQueue(spec, refuse);
+  checkJobInput(input.bytes, refuse);
+  if (count === 0) refuse("steps", "needs at least one step");
   for (const [index, step] of spec.steps.entries()) {
     const refuseOfStep: Refuse = (field, description) => refuse(`steps[${index}].${field}`, description);
-    checkStep(step, inputs[index] ?? 0, refuseOfStep);
+    checkStep(step, inputs[index]?.bytes ?? 0, refuseOfStep);
   }
+  if (!isPlain(spec, size.holdsTemplate)) checkWorkflow(spec, refuse);
   return violations;
 }
 
-/** What is wrong with the size of a whole spec; null if it is good, or if an input is too large, which is told of that field. */
-function checkSize(spec: JobSpec, inputs: readonly number[]): string | null {
-  const rest = inputs.some((size) => size > 0)
-    ? { ...spec, steps: spec.steps.map((step) => ({ ...step, input: undefined })) }
+interface Measured {
+  /** What is wrong with the size; null if it is good, or if an input is too large, which is told of that field. */
+  readonly problem: string | null;
+  readonly holdsTemplate: boolean;
+}
+
+/** Looks at a whole spec as it is encoded, where a search for expressions costs next to nothing. */
+function measure(spec: JobSpec, inputs: readonly MeasuredJson[]): Measured {
+  const rest = inputs.some(({ bytes }) => bytes > 0)
+    ? { ...spec, input: undefined, steps: spec.steps.map((step) => ({ ...step, input: undefined })) }
     : spec;
-  const bytes = JobSpec.encode(rest).finish().length;
-  if (bytes > maxSpecBytes) return `is ${bytes} bytes; the limit is ${maxSpecBytes}`;
-  if (inputs.some((size) => size > maxInputBytes)) return null;
-  if (inputs.reduce((sum, size) => sum + size, bytes * 6) <= maxSpecJsonBytes) return null;
+  const encoded = JobSpec.encode(rest).finish();
+  const bytes = encoded.length;
+  const holdsTemplate = inputs.some((input) => input.holdsTemplate) || mayHoldTemplate(encoded);
+  const good: Measured = { problem: null, holdsTemplate };
+  if (bytes > maxSpecBytes) return { ...good, problem: `is ${bytes} bytes; the limit is ${maxSpecBytes}` };
+  if (inputs.some((input) => input.bytes > maxInputBytes)) return good;
+  if (inputs.reduce((sum, input) => sum + input.bytes, bytes * 6) <= maxSpecJsonBytes) return good;
   const jsonBytes = Buffer.byteLength(JSON.stringify(JobSpec.toJSON(spec)));
-  return jsonBytes > maxSpecJsonBytes ? `is ${jsonBytes} bytes as JSON; the limit is ${maxSpecJsonBytes}` : null;
+  if (jsonBytes <= maxSpecJsonBytes) return good;
+  return { ...good, problem: `is ${jsonBytes} bytes as JSON; the limit is ${maxSpecJsonBytes}` };
+}
+
+/** A first look for the one character is all that most specs cost. */
+function mayHoldTemplate(encoded: Uint8Array): boolean {
+  const at = encoded.indexOf(36);
+  return at >= 0 && Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength).includes("${{", at);
 }
 
 function checkNotBefore(notBefore: Date | undefined, now: Date, refuse: Refuse): void {
@@ -70,6 +95,8 @@ function checkMap(map: Readonly<Record<string, string>>, field: string, maxLengt
 /** A good spec with its defaults filled in. */
 export function completeSpec(spec: JobSpec): JobSpec {
   const steps = spec.steps.map((step): StepSpec => {
+    // Of what runs nothing there is nothing to complete.
+    if (waitOf(step) !== null) return { ...step, name: step.name || "main" };
     const script = step.script && {
       ...step.script,
       interpreter: step.script.interpreter.length > 0 ? step.script.interpreter : ["sh"],

@@ -55,7 +55,14 @@ describe("refuses", () => {
     ],
     ["a relative working directory", aSpec({}, { workingDirectory: "tmp" }), "spec.steps[0].working_directory"],
     ["command and script together", aSpec({}, { script: { content: "true" } }), "spec.steps[0].script"],
-    ["two steps", aSpec({ steps: [{ command: ["a"] }, { command: ["b"] }] }), "spec.steps"],
+    [
+      "1,001 steps",
+      aSpec({ steps: Array.from({ length: 1_001 }, (_, n) => ({ name: `s${n}`, command: ["a"] })) }),
+      "spec.steps",
+    ],
+    ["a bad name of a queue", aSpec({ queue: "Default!" }), "spec.queue"],
+    ["a key of two lines", aSpec({ concurrencyKey: "a\nb" }), "spec.concurrency_key"],
+    ["an input over 256 KiB", aSpec({ input: "x".repeat(270_000) }), "spec.input"],
     ["101 attempts", aSpec({}, { retry: { maxAttempts: 101 } }), "spec.steps[0].retry.max_attempts"],
     [
       "NaN as a multiplier",

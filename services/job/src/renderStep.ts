@@ -6,7 +6,7 @@
 import { ExpressionError, evaluate, splitTemplate, Work } from "@capstan/expressions";
 import type { ForEach, Sleep, StepSpec, TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { durationMs, shownKey } from "./fieldChecks.ts";
-import { jsonBytes } from "./handlerSpec.ts";
+import { measureJson } from "./handlerSpec.ts";
 import { checkTexts, isTemplate } from "./stepSpec.ts";
 
 /** What expressions read, by the names they have there. */
@@ -34,7 +34,7 @@ export function renderStep(step: StepSpec, scope: Scope): StepSpec {
   const rendered = renderedWith(step, { scope, work: new Work(), left: maxFilledBytes });
   const violations: string[] = [];
   const refuse = (field: string, description: string) => violations.push(`${field}: ${description}`);
-  checkTexts(rendered, jsonBytes(rendered.input), refuse, { isFilledIn: true });
+  checkTexts(rendered, measureJson(rendered.input).bytes, refuse, { isFilledIn: true });
   if (violations.length > 0) throw new ExpressionError(violations.join("; "));
   return rendered;
 }

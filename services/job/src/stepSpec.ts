@@ -20,7 +20,7 @@ export function isTemplate(text: string): boolean {
   return text.includes("${{");
 }
 
-/** `inputSize` as `jsonBytes` has measured it. */
+/** `inputSize` as `measureJson` has measured it. */
 export function checkStep(step: StepSpec, inputSize: number, refuse: Refuse): void {
   if (step.name !== "" && !stepName.test(step.name)) refuse("name", `must match ${stepName.source}`);
   checkHandler(step, refuse);

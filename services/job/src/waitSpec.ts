@@ -4,7 +4,7 @@
  */
 import type { Sleep, StepSpec, SubJob } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { checkDuration, checkEnum, checkLine, checkRange, checkText, durationMs, type Refuse } from "./fieldChecks.ts";
-import { handlerName, jsonBytes, maxInputBytes, maxInputDepth } from "./handlerSpec.ts";
+import { handlerName, maxInputBytes, maxInputDepth, measureJson } from "./handlerSpec.ts";
 
 const templateName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const maxWait = { minMs: 1_000, maxMs: 366 * 86_400_000 };
@@ -97,7 +97,7 @@ export function checkWaitTexts(
       refuse("signal.name", `must match ${handlerName.source}`);
     }
   }
-  const bytes = jsonBytes(subJob?.template?.parameters);
+  const bytes = measureJson(subJob?.template?.parameters).bytes;
   if (bytes === Number.POSITIVE_INFINITY) {
     refuse(
       "sub_job.template.parameters",

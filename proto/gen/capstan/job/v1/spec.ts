@@ -341,7 +341,7 @@ export function networkToNumber(object: Network): number {
   }
 }
 
-/** What a user asks for. At most 256 KiB encoded, inputs of handlers apart, and 400 KiB as JSON. Never changes once accepted. */
+/** What a user asks for. At most 256 KiB encoded, inputs apart, and 400 KiB as JSON. Never changes once accepted. */
 export interface JobSpec {
   /** For people and for finding it: 1 to 128 characters, no control characters. Need not be unique. */
   name: string;
