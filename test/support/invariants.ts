@@ -93,7 +93,7 @@ export async function loadObserved(client: Pick<Client, "query">, observed: Obse
     serviceNames.map((schema) => `select '${schema}' as context, ${columns(schema)}`).join(" union all ");
   await client.query(`
     create temp view fact as ${everySchema((schema) => `e.* from ${schema}.event e`)};
-    create temp view unpublished as ${everySchema((schema) => `o.aggregate_id, o.sequence from ${schema}.outbox o`)};
+    create temp view unpublished as ${everySchema((schema) => `unnest(o.aggregate_ids) as aggregate_id, unnest(o.sequences) as sequence from ${schema}.outbox o`)};
     create temp view letter as
       ${everySchema((schema) => `d.subject, d.error from ${schema}.dead_letter d where d.resolve_time is null`)};
     create temp table streamed (context text, position bigint, id text, aggregate_id text, sequence int, type text);

@@ -52,11 +52,11 @@ const append = `
     select fact.*, clock.time
       from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                   $10::boolean[], $11::json[]) as fact, clock
-    returning aggregate_id, sequence
   ), listed as (
-    insert into outbox (aggregate_id, sequence) select aggregate_id, sequence from logged
+    insert into outbox (aggregate_ids, sequences) values ($1::uuid[], $2::int[])
+    returning position
   )
-  select time, current_schema() as context from clock`;
+  select time, current_schema() as context, position from clock, listed`;
 
 /**
  * Writes the facts to the log and to the list of those to publish, in one statement; call it in the transaction of the change they
@@ -66,7 +66,7 @@ const append = `
 export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void> {
   if (facts.length === 0) return;
   const texts = facts.map(toJson);
-  const { rows } = await db.query<{ time: Date; context: string }>({
+  const { rows } = await db.query<{ time: Date; context: string; position: string }>({
     name: "append_facts",
     text: append,
     values: [
@@ -83,9 +83,10 @@ export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void>
       texts,
     ],
   });
-  const [stored] = rows;
-  if (stored !== undefined)
-    noteFacts(db, () => facts.map((fact, at) => ({ ...fact, ...stored, json: texts[at] ?? "" })));
+  const [written] = rows;
+  if (written === undefined) return;
+  const { position, time, context } = written;
+  noteFacts(db, () => ({ position, facts: facts.map((fact, at) => ({ ...fact, time, context, json: texts[at] ?? "" })) }));
 }
 
 function toJson(fact: Fact): string {
@@ -111,36 +112,59 @@ export async function listFacts(
 
 /**
  * Lists facts of the log for publishing again, all of them or those since a time; gives back how many were not listed already. For a
- * stream that was lost: whoever got them before gets them again. Waits for a pass of the relay, so that no fact overtakes an
- * older one of its aggregate.
+ * stream that was lost: whoever got them before gets them again. The list is made anew, so that no fact overtakes an older one of its
+ * aggregate; meanwhile the relay stands still, and whoever appends waits.
  */
 export async function requeueFacts(pool: Pool, since: Date | null): Promise<number> {
   return inTransaction(pool, async (db) => {
     await db.query("set local statement_timeout = 0; set local lock_timeout = 0");
     await db.query(`select pg_advisory_xact_lock(${relayLock})`);
-    const { rowCount } = await db.query(
-      `insert into outbox (aggregate_id, sequence)
-       select aggregate_id, sequence from event where time >= coalesce($1, '-infinity'::timestamptz) order by time, sequence
-       on conflict do nothing`,
+    await db.query("lock table outbox in share row exclusive mode");
+    const { rows } = await db.query<{ added: number }>(
+      `with unlisted as (
+         delete from outbox returning aggregate_ids, sequences
+       ), fact as (
+         select fact.aggregate_id, fact.sequence
+           from unlisted cross join lateral unnest(aggregate_ids, sequences) as fact (aggregate_id, sequence)
+         union
+         select aggregate_id, sequence from event where time >= coalesce($1, '-infinity'::timestamptz)
+       ), timed as (
+         select aggregate_id, sequence, max(event.time) over (partition by aggregate_id order by sequence) as turn
+           from fact join event using (aggregate_id, sequence)
+       ), placed as (
+         select aggregate_id, sequence, row_number() over (order by turn, sequence) as place from timed
+       ), listed as (
+         insert into outbox (aggregate_ids, sequences)
+         select array_agg(aggregate_id order by place), array_agg(sequence order by place)
+           from placed
+          group by (place - 1) / ${factsARow}
+          order by (place - 1) / ${factsARow}
+       )
+       select (select count(*) from placed)::int - (select coalesce(sum(cardinality(sequences)), 0) from unlisted)::int as added`,
       [since],
     );
-    return rowCount ?? 0;
+    return rows[0]?.added ?? 0;
   });
 }
 
+/** Of those that are listed again; of others a row lists those that were appended together. */
+const factsARow = 500;
+
 /**
- * Lists the terminal facts of aggregates for publishing again, for somebody who may have missed them; gives back how many were not
- * listed already. Whatever has not ended is passed by. Nothing of an aggregate comes after its end, so that no order can break.
+ * Lists the terminal facts of aggregates for publishing again, for somebody who may have missed them; gives back how many. Whatever
+ * has not ended is passed by. Nothing of an aggregate comes after its end, so that no order can break.
  */
 export async function requeueTerminalFacts(db: Db, aggregateIds: readonly string[]): Promise<number> {
-  const { rowCount } = await db.query({
+  const { rows } = await db.query<{ count: number }>({
     name: "requeue_terminal_facts",
-    text: `insert into outbox (aggregate_id, sequence)
-           select aggregate_id, sequence from event where aggregate_id = any($1::uuid[]) and is_terminal order by aggregate_id
-           on conflict do nothing`,
+    text: `insert into outbox (aggregate_ids, sequences)
+           select array_agg(aggregate_id), array_agg(sequence)
+             from event where aggregate_id = any($1::uuid[]) and is_terminal
+           having count(*) > 0
+           returning cardinality(sequences) as count`,
     values: [aggregateIds],
   });
-  return rowCount ?? 0;
+  return rows[0]?.count ?? 0;
 }
 
 /** The key of the lock that a pass of the relay holds; one for each schema. */

@@ -6,10 +6,17 @@ import type { Pool } from "pg";
 import type { Db } from "./db.ts";
 import type { StoredFact } from "./facts.ts";
 
-type Reader = (facts: readonly StoredFact[]) => void;
+/** The facts of one row of the outbox, in their order. */
+export interface ListedFacts {
+  /** Of the row; a bigint. */
+  readonly position: string;
+  readonly facts: readonly StoredFact[];
+}
+
+type Reader = (listed: readonly ListedFacts[]) => void;
 
 const readers = new WeakMap<Pool, Reader>();
-const appended = new WeakMap<Db, StoredFact[]>();
+const appended = new WeakMap<Db, ListedFacts[]>();
 
 /** Has the facts of every transaction of this pool handed to `reader` after its COMMIT, in the order in which they were appended. */
 export function readFreshFacts(pool: Pool, reader: Reader): void {
@@ -20,15 +27,15 @@ export function readFreshFacts(pool: Pool, reader: Reader): void {
 export function collectFacts(pool: Pool, transaction: Db): () => void {
   const reader = readers.get(pool);
   if (reader === undefined) return () => {};
-  const facts: StoredFact[] = [];
-  appended.set(transaction, facts);
+  const listed: ListedFacts[] = [];
+  appended.set(transaction, listed);
   return () => {
     appended.delete(transaction);
-    if (facts.length > 0) reader(facts);
+    if (listed.length > 0) reader(listed);
   };
 }
 
 /** Notes facts that were appended in a transaction; outside of one, and where nobody reads, nothing. */
-export function noteFacts(db: Db, facts: () => readonly StoredFact[]): void {
-  appended.get(db)?.push(...facts());
+export function noteFacts(db: Db, listed: () => ListedFacts): void {
+  appended.get(db)?.push(listed());
 }

@@ -118,7 +118,7 @@ test("what a transaction of this process commits is published as it was written,
   expect(published.map(({ time, json, context }) => ({ time, json, context }))).toEqual(
     rows.map((row) => ({ ...row, context: "job" })),
   );
-  expect(statements).toContain("relay_remove_fresh");
+  expect(statements).toContain("relay_remove");
   expect(statements).not.toContain("relay_list");
 });
 

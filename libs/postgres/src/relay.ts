@@ -9,7 +9,7 @@
 import type { Pool } from "pg";
 import type { Db } from "./db.ts";
 import { type FactRow, factColumns, relayLock, type StoredFact, toStoredFact } from "./facts.ts";
-import { readFreshFacts } from "./freshFacts.ts";
+import { type ListedFacts, readFreshFacts } from "./freshFacts.ts";
 import { startGauge } from "./gauge.ts";
 import type { Log } from "./log.ts";
 import { inTransaction } from "./transaction.ts";
@@ -55,8 +55,8 @@ const failuresToReport = 8; // 100 ms and so on until two seconds: the first ten
 /** Starts the loop that publishes the facts of a schema until it is stopped. */
 export function startRelay({ pool, context, publish, log, app }: RelayOptions): Relay {
   let mustList = true; // whatever an earlier process left is due at once
-  let fresh: StoredFact[] = [];
-  let freshBytes = 0;
+  let fresh: ListedFacts[] = [];
+  let held = { facts: 0, bytes: 0 };
   let failures = 0;
   let timer: NodeJS.Timeout | undefined;
   const loop = app.startLoop({ name: `${context}-relay`, intervalMs: pollMs, once });
@@ -67,11 +67,11 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     read: async (db) => [{ value: await outboxAgeSeconds(db), attributes: { context } }],
   });
 
-  readFreshFacts(pool, (facts) => {
+  readFreshFacts(pool, (listed) => {
     if (mustList) return; // they will be read with the list, which is being read or is due
-    fresh.push(...facts);
-    for (const { json } of facts) freshBytes += json.length;
-    if (fresh.length > maxFresh.facts || freshBytes > maxFresh.bytes) list();
+    fresh.push(...listed);
+    for (const each of listed) held = plus(held, sizeOf(each));
+    if (held.facts > maxFresh.facts || held.bytes > maxFresh.bytes) list();
     loop.wake();
   });
 
@@ -79,7 +79,7 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
   function list(): void {
     mustList = true;
     fresh = [];
-    freshBytes = 0;
+    held = { facts: 0, bytes: 0 };
   }
 
   function wake(): void {
@@ -105,12 +105,11 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     list();
     mustList = false; // what is committed from now on is handed to us
     const { state, count } = await relayOnce(pool, publish);
-    return settle(state, count === batchSize);
+    return settle(state, count >= batchSize);
   }
 
   async function relayFresh(): Promise<boolean> {
-    const batch = fresh.splice(0, batchSize);
-    for (const { json } of batch) freshBytes -= json.length;
+    const batch = takeBatch();
     try {
       const { state, isAll } = await publishFresh(pool, publish, batch);
       return settle(state, !isAll);
@@ -118,6 +117,18 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
       list(); // the batch is no longer in memory
       throw error;
     }
+  }
+
+  /** Whole rows, until they have enough facts. */
+  function takeBatch(): readonly ListedFacts[] {
+    let facts = 0;
+    const end = fresh.findIndex((row) => {
+      facts += row.facts.length;
+      return facts >= batchSize;
+    });
+    const batch = fresh.splice(0, end < 0 ? fresh.length : end + 1);
+    for (const each of batch) held = minus(held, sizeOf(each));
+    return batch;
   }
 
   /** True when there is more to do at once. */
@@ -138,11 +149,24 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
   };
 }
 
+interface Size {
+  readonly facts: number;
+  readonly bytes: number;
+}
+
+function sizeOf({ facts }: ListedFacts): Size {
+  return { facts: facts.length, bytes: facts.reduce((sum, { json }) => sum + json.length, 0) };
+}
+
+const plus = (a: Size, b: Size): Size => ({ facts: a.facts + b.facts, bytes: a.bytes + b.bytes });
+const minus = (a: Size, b: Size): Size => ({ facts: a.facts - b.facts, bytes: a.bytes - b.bytes });
+
 async function outboxAgeSeconds(db: Db): Promise<number> {
   const { rows } = await db.query<{ seconds: number }>({
     name: "outbox_age",
     text: `select greatest(0, extract(epoch from clock_timestamp() - event.time)) as seconds
-             from (select aggregate_id, sequence from outbox order by position limit 1) as oldest
+             from (select aggregate_ids[1] as aggregate_id, sequences[1] as sequence
+                     from outbox order by position limit 1) as oldest
              join event using (aggregate_id, sequence)`,
   });
   return rows[0]?.seconds ?? 0;
@@ -154,8 +178,8 @@ async function isEmpty(db: Db): Promise<boolean> {
 }
 
 /**
- * One pass: publishes at most 500 facts. "busy" when another relay is at work, "refused" when something was not acknowledged; that
- * stays listed, and everything after it of the same aggregate.
+ * One pass: publishes rows of the list until they have 500 facts, or more if the last has more. "busy" when another relay is at work,
+ * "refused" when something was not acknowledged; that stays listed, and everything after it of the same aggregate.
  */
 export async function relayOnce(
   pool: Pool,
@@ -165,10 +189,8 @@ export async function relayOnce(
     if (!(await lock(db))) return { state: "busy", count: 0 };
     const listed = await listUnpublished(db);
     if (listed.length === 0) return { state: "done", count: 0 };
-    const acknowledged = await publish(listed.map(toStoredFact));
-    const done = listed.filter((_, at) => acknowledged[at]);
-    await removePublished(db, done);
-    return { state: done.length === listed.length ? "done" : "refused", count: listed.length };
+    const isDone = await publishListed(db, publish, listed);
+    return { state: isDone ? "done" : "refused", count: listed.reduce((sum, { facts }) => sum + facts.length, 0) };
   });
 }
 
@@ -179,39 +201,76 @@ export async function relayOnce(
 async function publishFresh(
   pool: Pool,
   publish: RelayOptions["publish"],
-  batch: readonly StoredFact[],
+  batch: readonly ListedFacts[],
 ): Promise<{ state: "busy" | "refused" | "done"; isAll: boolean }> {
-  const firsts = new Map<string, number>();
-  for (const { aggregateId, sequence } of batch) {
-    firsts.set(aggregateId, Math.min(sequence, firsts.get(aggregateId) ?? sequence));
-  }
-  const followers = [...firsts].filter(([, sequence]) => sequence > 1);
   return inTransaction(pool, async (db) => {
     if (!(await lock(db))) return { state: "busy", isAll: false };
-    const late = followers.length === 0 ? new Set() : await findFollowers(db, followers);
-    const due = late.size === 0 ? batch : batch.filter(({ aggregateId }) => !late.has(aggregateId));
-    const acknowledged = await publish(due);
-    const done = due.filter((_, at) => acknowledged[at]);
-    await db.query({
-      name: "relay_remove_fresh",
-      text: `delete from outbox o using unnest($1::uuid[], $2::int[]) as done (aggregate_id, sequence)
-              where o.aggregate_id = done.aggregate_id and o.sequence = done.sequence`,
-      values: [done.map(({ aggregateId }) => aggregateId), done.map(({ sequence }) => sequence)],
-    });
-    return { state: done.length === due.length ? "done" : "refused", isAll: late.size === 0 };
+    const isLate = await findLate(db, batch);
+    let isAll = true;
+    const withoutLate: RelayOptions["publish"] = async (facts) => {
+      const due = facts.filter((fact) => !isLate(fact));
+      isAll = due.length === facts.length;
+      const acknowledged = await publish(due);
+      let at = 0;
+      return facts.map((fact) => !isLate(fact) && acknowledged[at++] === true);
+    };
+    const isDone = await publishListed(db, withoutLate, batch);
+    return { state: isDone || !isAll ? "done" : "refused", isAll };
   });
 }
 
-/** Those of which something older is listed. */
-async function findFollowers(db: Db, firsts: readonly (readonly [string, number])[]): Promise<Set<string>> {
-  const { rows } = await db.query<{ id: string }>({
-    name: "relay_find_followers",
-    text: `select first.aggregate_id as id
-             from unnest($1::uuid[], $2::int[]) as first (aggregate_id, sequence)
-            where exists (select from outbox o where o.aggregate_id = first.aggregate_id and o.sequence < first.sequence)`,
-    values: [firsts.map(([id]) => id), firsts.map(([, sequence]) => sequence)],
+/** Publishes facts and takes off the list what was acknowledged; true when all was. */
+async function publishListed(
+  db: Db,
+  publish: RelayOptions["publish"],
+  listed: readonly ListedFacts[],
+): Promise<boolean> {
+  const acknowledged = await publish(listed.flatMap(({ facts }) => facts));
+  let at = 0;
+  const left = listed.map(({ position, facts }) => ({ position, facts: facts.filter(() => !acknowledged[at++]) }));
+  await db.query({
+    name: "relay_remove",
+    text: "delete from outbox where position = any($1::bigint[])",
+    values: [left.filter(({ facts }) => facts.length === 0).map(({ position }) => position)],
   });
-  return new Set(rows.map(({ id }) => id));
+  const refused = left.filter(({ facts }) => facts.length > 0);
+  for (const { position, facts } of refused) await keepListed(db, position, facts);
+  return refused.length === 0;
+}
+
+async function keepListed(db: Db, position: string, facts: readonly StoredFact[]): Promise<void> {
+  await db.query({
+    name: "relay_keep",
+    text: "update outbox set aggregate_ids = $2::uuid[], sequences = $3::int[] where position = $1",
+    values: [position, facts.map(({ aggregateId }) => aggregateId), facts.map(({ sequence }) => sequence)],
+  });
+}
+
+/** So many rows of others are looked at; when there are more, all that follows something counts as late. */
+const maxOthers = 100;
+
+/** Tells of a fact whether an older one of its aggregate is listed in another row: another process has written it. */
+async function findLate(db: Db, batch: readonly ListedFacts[]): Promise<(fact: StoredFact) => boolean> {
+  const isFollower = ({ sequence }: StoredFact) => sequence > 1;
+  if (!batch.some(({ facts }) => facts.some(isFollower))) return () => false;
+  const { rows } = await db.query<{ aggregate_ids: string[]; sequences: number[] }>({
+    name: "relay_find_others",
+    text: `select aggregate_ids, sequences
+             from outbox
+            where position < (select max(position) from unnest($1::bigint[]) as ours (position)) and position <> all($1::bigint[])
+            order by position
+            limit ${maxOthers}`,
+    values: [batch.map(({ position }) => position)],
+  });
+  if (rows.length === maxOthers) return isFollower;
+  const firsts = new Map<string, number>();
+  for (const { aggregate_ids: ids, sequences } of rows) {
+    for (const [at, sequence] of sequences.entries()) {
+      const id = ids[at] ?? "";
+      firsts.set(id, Math.min(sequence, firsts.get(id) ?? sequence));
+    }
+  }
+  return ({ aggregateId, sequence }) => (firsts.get(aggregateId) ?? sequence) < sequence;
 }
 
 async function lock(db: Db): Promise<boolean> {
@@ -222,48 +281,27 @@ async function lock(db: Db): Promise<boolean> {
   return rows[0]?.held === true;
 }
 
-/** Where a row of the outbox lies; nobody else moves or removes it while we hold the lock. */
-type ListedRow = FactRow & { readonly place: string; readonly position: number };
-
-/**
- * The oldest unpublished facts, with every older one of the same aggregates: after facts were listed again for a lost stream, an
- * older fact may stand behind a younger one. Sorted by position, but never against the sequence of an aggregate.
- */
-async function listUnpublished(db: Db): Promise<readonly ListedRow[]> {
-  // Each `lateral … limit` is one look into an index whatever the statistics say: of a table that is filled and emptied all the
-  // time they are wrong, and a plan that reads it whole reads all the dead rows too (measured: 15 ms instead of 0.7).
-  const { rows } = await db.query<ListedRow>({
+/** The oldest rows of the list with their facts. */
+async function listUnpublished(db: Db): Promise<readonly ListedFacts[]> {
+  // The last `lateral … limit` is a look into an index for each fact whatever the statistics say (measured: 0.7 instead of 15 ms).
+  const { rows } = await db.query<FactRow & { readonly position: string }>({
     name: "relay_list",
     text: `
-      with due as (
-        select distinct aggregate_id from (select aggregate_id from outbox order by position limit $1) as oldest
-      ), next as (
-        select place, position, aggregate_id, sequence, max(position) over (partition by aggregate_id order by sequence) as turn
-          from due
-               cross join lateral (
-                 select ctid as place, position, sequence
-                   from outbox where outbox.aggregate_id = due.aggregate_id order by sequence limit $1
-               ) as listed
-         order by turn, sequence
-         limit $1
+      with counted as (
+        select position, aggregate_ids, sequences, sum(cardinality(sequences)) over (order by position) - cardinality(sequences) as before
+          from (select * from outbox order by position limit $1) as oldest
       )
-      select next.place, next.position, fact.*
-        from next
+      select counted.position, fact.*
+        from counted
+             cross join lateral unnest(aggregate_ids, sequences) with ordinality as listed (aggregate_id, sequence, turn)
              cross join lateral (
                select ${factColumns("event")}
-                 from event where event.aggregate_id = next.aggregate_id and event.sequence = next.sequence limit 1
+                 from event where event.aggregate_id = listed.aggregate_id and event.sequence = listed.sequence limit 1
              ) as fact
-       order by next.turn, next.sequence`,
+       where counted.before < $1
+       order by counted.position, listed.turn`,
     values: [batchSize],
   });
-  return rows;
-}
-
-/** By place, because a plan by index may be one by reading everything, as above; the position proves that it is the row. */
-async function removePublished(db: Db, rows: readonly ListedRow[]): Promise<void> {
-  await db.query({
-    name: "relay_remove",
-    text: "delete from outbox where ctid = any($1::tid[]) and position = any($2::bigint[])",
-    values: [rows.map((row) => row.place), rows.map((row) => row.position)],
-  });
+  const byPosition = Map.groupBy(rows, ({ position }) => position);
+  return [...byPosition].map(([position, facts]) => ({ position, facts: facts.map(toStoredFact) }));
 }

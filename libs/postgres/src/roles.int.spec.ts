@@ -16,7 +16,7 @@ afterAll(() => database.drop());
 
 test.each([
   "select * from provider.event",
-  "insert into provider.outbox (aggregate_id, sequence) values (gen_random_uuid(), 1)",
+  "insert into provider.outbox (aggregate_ids, sequences) values (array[gen_random_uuid()], array[1])",
   "delete from provider.event",
   "create table provider.mine (id int)",
   "create table public.mine (id int)",

@@ -69,7 +69,7 @@ test("a result of 256 KiB is stored, published and read", async () => {
   const { jobs } = await second.jobs.listJobs({ pageSize: 10, pageToken: "", filter: "", orderBy: "" });
   expect(jobs.find((listed) => listed.id === id)?.result).toBe(result);
   await eventually(async () => {
-    const waiting = await queryOnce(database.adminUrl, "select 1 from job.outbox where aggregate_id = $1", [id]);
+    const waiting = await queryOnce(database.adminUrl, "select 1 from job.outbox where $1 = any(aggregate_ids)", [id]);
     expect(waiting).toEqual([]);
   });
 });
