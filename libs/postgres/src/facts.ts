@@ -66,7 +66,7 @@ const append = `
 export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void> {
   if (facts.length === 0) return;
   const texts = facts.map(toJson);
-  const { rows } = await db.query<{ time: Date; context: string; position: string }>({
+  const { rows } = await db.query<{ time: Date; context: string; position: number }>({
     name: "append_facts",
     text: append,
     values: [

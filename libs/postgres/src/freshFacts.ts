@@ -8,8 +8,8 @@ import type { StoredFact } from "./facts.ts";
 
 /** The facts of one row of the outbox, in their order. */
 export interface ListedFacts {
-  /** Of the row; a bigint. */
-  readonly position: string;
+  /** Of the row. */
+  readonly position: number;
   readonly facts: readonly StoredFact[];
 }
 

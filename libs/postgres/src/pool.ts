@@ -28,6 +28,8 @@ export function sessionSettings(schema: string): Readonly<Record<string, string>
     enable_seqscan: "off",
     enable_hashjoin: "off",
     enable_mergejoin: "off",
+    // Nor in the order of the index that it scans: it read and sorted all that waits to claim the first 500 (18 ms instead of 2).
+    enable_bitmapscan: "off",
     // So that a statement with a name is planned once: for an array of one the server thinks that planning anew pays, each time.
     plan_cache_mode: "force_generic_plan",
     // Before 18 a plan that cannot do without is taken for an enormous one, and compiled.

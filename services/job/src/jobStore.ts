@@ -62,8 +62,9 @@ export async function insertJobs(
              select job_id, name, position, state, reason, attempt, due_time, retry, clock.time
                from unnest($20::uuid[], $21::text[], $22::int[], $23::text[], $24::text[], $25::int[],
                            $26::timestamptz[], $27::json[])
-                 as step (job_id, name, position, state, reason, attempt, due_time, retry)
-               join accepted on accepted.id = step.job_id, clock
+                 as step (job_id, name, position, state, reason, attempt, due_time, retry), clock
+              -- "is true" keeps it from becoming a join, which would compare each with each: two thirds of the statement.
+              where (job_id in (select id from accepted)) is true
            )
            select accepted.id, clock.time from clock left join accepted on true`,
     values: [
