@@ -86,7 +86,9 @@ const damages: Readonly<Record<InvariantName, Damage>> = {
   "time went backwards": { sql: `update job.event set time = '2025-01-01' where ${isJob} and sequence = 2;` },
   "a fact tells of a job that is not there": { sql: `update execution.event set correlation_id = '${ids.nobody}';` },
 
-  "a fact is not published": { sql: `insert into job.outbox (aggregate_ids, sequences) values ('{${ids.job}}', '{1}');` },
+  "a fact is not published": {
+    sql: `insert into job.outbox (aggregate_ids, sequences) values ('{${ids.job}}', '{1}');`,
+  },
   "a fact is not in its stream": { seen: withFacts((facts) => facts.slice(1)) },
   "a stream tells something that the log does not": {
     seen: withFacts((facts) => facts.map((fact) => ({ ...fact, type: fact.type.replace("ready", "started") }))),

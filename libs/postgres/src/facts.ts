@@ -86,7 +86,10 @@ export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void>
   const [written] = rows;
   if (written === undefined) return;
   const { position, time, context } = written;
-  noteFacts(db, () => ({ position, facts: facts.map((fact, at) => ({ ...fact, time, context, json: texts[at] ?? "" })) }));
+  noteFacts(db, () => ({
+    position,
+    facts: facts.map((fact, at) => ({ ...fact, time, context, json: texts[at] ?? "" })),
+  }));
 }
 
 function toJson(fact: Fact): string {
