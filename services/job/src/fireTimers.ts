@@ -4,9 +4,9 @@
  */
 import type { Pool } from "@capstan/postgres";
 import type { App, Loop } from "@capstan/service";
-import { cancel, type Job, wake } from "./job.ts";
-import { findDueJobs } from "./jobStore.ts";
-import { type MoveJobs, oneChange } from "./moveJobs.ts";
+import { findDueJobs } from "./dueStore.ts";
+import type { Job } from "./job.ts";
+import { cancelOf, type MoveJobs, wakeOf } from "./moveJobs.ts";
 
 const batchSize = 500;
 /** Longer waits are found by polling: timers in memory are hints, and `setTimeout` overflows after 24.8 days. */
@@ -38,7 +38,10 @@ export function startTimers(app: App, pool: Pool, moveJobs: MoveJobs): Timers {
     remindIn,
     remind(jobs) {
       for (const { steps } of jobs) {
-        for (const { dueTime } of steps) if (dueTime !== null) remindIn(dueTime.getTime() - Date.now());
+        // Only of the first that is due: what follows is saved again, and comes by here.
+        let first = Number.POSITIVE_INFINITY;
+        for (const { dueTime } of steps) if (dueTime !== null) first = Math.min(first, dueTime.getTime());
+        remindIn(first - Date.now());
       }
     },
   };
@@ -48,12 +51,12 @@ export function startTimers(app: App, pool: Pool, moveJobs: MoveJobs): Timers {
 export async function fireTimersOnce(pool: Pool, moveJobs: MoveJobs): Promise<boolean> {
   const { overdue, due } = await findDueJobs(pool, batchSize);
   if (overdue.length > 0) {
-    await moveJobs(overdue, (job) => {
+    await moveJobs(overdue, (job, now, flow) => {
       const isLive = job.state === "PENDING" || job.state === "RUNNING";
       const cause = { reason: "JOB_TIMEOUT", message: "the job took longer than its timeout" };
-      return isLive ? oneChange(cancel(job, cause), "") : undefined;
+      return isLive ? cancelOf(job, cause, "", now, flow) : undefined;
     });
   }
-  if (due.length > 0) await moveJobs(due, (job, now) => oneChange(wake(job, now), ""));
+  if (due.length > 0) await moveJobs(due, wakeOf);
   return overdue.length === batchSize || due.length === batchSize;
 }

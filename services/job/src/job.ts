@@ -11,7 +11,8 @@
  * One move of a job is one change, and one change is one fact: the job's own when the job moved, otherwise the step's.
  */
 import { DomainError } from "@capstan/errors";
-import { backoffMs, isWorthRepeating, type RetryPolicy } from "./retry.ts";
+import type { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import type { RetryPolicy } from "./retry.ts";
 
 export type JobState = "PENDING" | "RUNNING" | "CANCELLING" | "SUCCEEDED" | "FAILED" | "CANCELLED" | "TIMED_OUT";
 export type StepState =
@@ -31,6 +32,9 @@ export type Reason = string;
 
 export interface Step {
   readonly name: string;
+  /** The step that this is an item of, and which; null for a step of the spec. */
+  readonly parent: string | null;
+  readonly itemIndex: number | null;
   readonly state: StepState;
   readonly reason: Reason;
   readonly message: string;
@@ -41,10 +45,22 @@ export interface Step {
   /** When the step goes on by itself; only in BACKOFF and BLOCKED. */
   readonly dueTime: Date | null;
   readonly exitCode: number | null;
-  /** JSON value that the workload gave back; undefined if none. */
+  /** JSON value that the workload gave back; undefined if none, `unread` if there is one that was not read. */
   readonly result: unknown;
   readonly startTime: Date | null;
+  /** When it ended; null before, and in jobs without a plan, whose steps nobody puts in order. */
+  readonly endTime: Date | null;
   readonly retry: RetryPolicy;
+}
+
+/** In place of a result that is in the store and was not read: most moves need none, and they may be large. */
+export const unread: unique symbol = Symbol("unread");
+
+/** How a job is going to end, decided when its steps have ended and compensations or hooks are left to run. */
+export interface Ending {
+  readonly outcome: "SUCCEEDED" | "FAILED" | "CANCELLED" | "TIMED_OUT";
+  readonly reason: Reason;
+  readonly message: string;
 }
 
 export interface Job {
@@ -52,6 +68,14 @@ export interface Job {
   readonly tenant: string;
   readonly name: string;
   readonly priority: number;
+  readonly queue: string;
+  /** Empty for none. */
+  readonly concurrencyKey: string;
+  readonly deadlineTime: Date | null;
+  /** It is moved by a plan of its spec: it has several steps, or one that is more than an execution. */
+  readonly isWorkflow: boolean;
+  /** Null until it is decided, and always in a job that is no workflow. */
+  readonly ending: Ending | null;
   readonly state: JobState;
   readonly reason: Reason;
   readonly message: string;
@@ -60,8 +84,9 @@ export interface Job {
   readonly traceparent: string | null;
   /** The schedule that submitted it; null if none did. */
   readonly scheduleId: string | null;
+  /** Those of the spec in its order, and after them the items that there are. */
   readonly steps: readonly Step[];
-  /** The result of its last step; undefined until it has succeeded, or if it gave none. */
+  /** Undefined until it has succeeded, or if it gave none. */
   readonly result: unknown;
 }
 
@@ -69,6 +94,7 @@ export type JobEventType = "submitted" | "started" | "cancelling" | "succeeded" 
 export type StepEventType =
   | "ready"
   | "started"
+  | "suspended"
   | "backed_off"
   | "succeeded"
   | "failed"
@@ -83,6 +109,10 @@ export interface Change {
   readonly event: JobEventType | StepEventType;
   /** With a cancel also the READY ones, which it asks to end. */
   readonly moved: readonly Step[];
+  /** What to run in those that are READY, by name, expressions replaced; absent in a job that is no workflow, whose spec says it. */
+  readonly told?: ReadonlyMap<string, StepSpec>;
+  /** In a workflow's cancel: the steps that run only after it, and are not asked to end. */
+  readonly spared?: readonly string[];
 }
 
 /** The states each move of a job may begin in. The diagram above and the exhaustive test follow this table. */
@@ -96,21 +126,26 @@ export const jobAllowedFrom = {
   timed_out: ["PENDING", "RUNNING", "CANCELLING"],
 } as const satisfies Record<JobEventType, readonly JobState[]>;
 
-/** The states each move of a step may begin in. READY may end at once: its start was never seen, or it was never placed. */
+/**
+ * The states each move of a step may begin in. READY may end at once: its start was never seen, or it was never placed. BLOCKED may
+ * start by itself with `for_each`, whose items are what runs, and may fail where an expression cannot be evaluated.
+ */
 export const stepAllowedFrom = {
   ready: ["BLOCKED", "BACKOFF"],
-  started: ["READY"],
+  started: ["BLOCKED", "READY"],
+  suspended: ["BLOCKED"],
   backed_off: ["READY", "RUNNING"],
-  succeeded: ["READY", "RUNNING"],
-  failed: ["READY", "RUNNING"],
+  succeeded: ["READY", "RUNNING", "SUSPENDED"],
+  failed: ["BLOCKED", "READY", "RUNNING", "BACKOFF", "SUSPENDED"],
   cancelled: ["BLOCKED", "READY", "RUNNING", "BACKOFF", "SUSPENDED"],
-  timed_out: ["READY", "RUNNING"],
+  timed_out: ["READY", "RUNNING", "SUSPENDED"],
   skipped: ["BLOCKED", "READY", "RUNNING", "BACKOFF", "SUSPENDED"],
 } as const satisfies Record<StepEventType, readonly StepState[]>;
 
 const stateAfter = {
   ready: "READY",
   started: "RUNNING",
+  suspended: "SUSPENDED",
   backed_off: "BACKOFF",
   succeeded: "SUCCEEDED",
   failed: "FAILED",
@@ -142,93 +177,24 @@ function assertAllowed(from: readonly string[], state: string, what: string, eve
   });
 }
 
-/** What can happen to an attempt, as the orchestrator reports it. */
-export interface Report {
-  readonly step: string;
-  readonly attempt: number;
-  readonly outcome: "WAITING" | "STARTED" | "SUCCEEDED" | "FAILED" | "CANCELLED" | "TIMED_OUT" | "LOST" | "SKIPPED";
-  readonly executionId: string | null;
-  readonly providerName: string;
-  readonly reason: Reason;
-  readonly message: string;
-  readonly exitCode: number | null;
-  readonly result: unknown;
-  readonly time: Date | null;
-  /** When it began, told with its end; null when it never did, or when that is told by itself. */
-  readonly startTime: Date | null;
-}
-
-/** Applied with what changed (`null` noun: only a waiting reason, which is no fact), or why nothing changed. */
-export type ReportAnswer =
-  | { readonly outcome: "APPLIED"; readonly change: Change }
-  | { readonly outcome: "APPLIED"; readonly change: null; readonly job: Job; readonly step: Step }
-  | { readonly outcome: "REPEATED" | "STALE" | "UNKNOWN" };
-
-/** Decides what a report means for a job. `now` is the database's clock; `random` in [0, 1) spreads the backoff. */
-export function report(job: Job, said: Report, now: Date, random: number): ReportAnswer {
-  const step = job.steps.find((candidate) => candidate.name === said.step);
-  if (step === undefined) return { outcome: "UNKNOWN" };
-  if (said.attempt !== step.attempt) return { outcome: "STALE" };
-  if (isStepTerminal(step.state)) return { outcome: step.state === said.outcome ? "REPEATED" : "STALE" };
-  if (step.state === "BACKOFF" || step.state === "BLOCKED") return { outcome: "REPEATED" };
-  if (said.outcome === "WAITING") return wait(job, step, said);
-  if (said.outcome === "STARTED" && step.state === "RUNNING") return { outcome: "REPEATED" };
-  return { outcome: "APPLIED", change: moved(job, [outcomeOf(job, step, said, now, random)]) };
-}
-
-function wait(job: Job, step: Step, { reason, message }: Report): ReportAnswer {
-  if (step.state !== "READY") return { outcome: "STALE" };
-  if (step.reason === reason && step.message === message) return { outcome: "REPEATED" };
-  const waiting = { ...step, reason, message };
-  return { outcome: "APPLIED", change: null, job: withSteps(job, [waiting]), step: waiting };
-}
-
-function outcomeOf(job: Job, step: Step, said: Report, now: Date, random: number): StepMove {
-  const { executionId, providerName, reason, message, exitCode, result } = said;
-  const placed = {
-    executionId: executionId ?? step.executionId,
-    providerName: providerName || step.providerName,
-    startTime: step.startTime ?? said.startTime,
-  };
-  switch (said.outcome) {
-    case "STARTED":
-      return ["started", moveStep(step, "started", { ...placed, startTime: said.time ?? now })];
-    case "SUCCEEDED":
-      return ["succeeded", moveStep(step, "succeeded", { ...placed, exitCode, result, message })];
-    case "CANCELLED":
-      return ["cancelled", moveStep(step, "cancelled", { ...placed, reason, message, exitCode })];
-    case "SKIPPED":
-      return ["skipped", moveStep(step, "skipped", { ...placed, reason, message })];
-    case "FAILED":
-    case "LOST":
-    case "TIMED_OUT": {
-      const ended = { ...placed, reason, message, exitCode, result };
-      if (job.state !== "CANCELLING" && isWorthRepeating(step.retry, step.attempt, said)) {
-        const dueTime = new Date(now.getTime() + backoffMs(step.retry, step.attempt, random));
-        return ["backed_off", moveStep(step, "backed_off", { ...ended, dueTime })];
-      }
-      const event = said.outcome === "TIMED_OUT" ? "timed_out" : "failed";
-      return [event, moveStep(step, event, ended)];
-    }
-    default:
-      throw new DomainError({ code: "INVALID_ARGUMENT", reason: "INVALID_FIELDS", message: "outcome is not given" });
-  }
-}
-
-type StepMove = readonly [event: StepEventType, step: Step];
+/** A step after a move, and what the move was. */
+export type StepMove = readonly [event: StepEventType, step: Step];
 
 /** The job after its steps have moved: its own move if that ends or begins it, otherwise the step's. */
-function moved(job: Job, moves: readonly StepMove[]): Change {
+export function moved(job: Job, moves: readonly StepMove[]): Change {
   const steps = moves.map(([, step]) => step);
   const after = withSteps(job, steps);
   const event = jobEventOf(after);
-  if (event !== null) return { ...moveJob(after, event, causeOf(after)), moved: steps };
+  if (event !== null) {
+    const result = event === "succeeded" ? after.steps.at(-1)?.result : undefined;
+    return { ...moveJob(after, event, causeOf(after), result), moved: steps };
+  }
   const [first] = moves;
   if (first === undefined) throw new Error("a change without a move");
   return { job: { ...after, sequence: job.sequence + 1 }, noun: "step", event: first[0], moved: steps };
 }
 
-function withSteps(job: Job, changed: readonly Step[]): Job {
+export function withSteps(job: Job, changed: readonly Step[]): Job {
   return { ...job, steps: job.steps.map((step) => changed.find(({ name }) => name === step.name) ?? step) };
 }
 
@@ -263,14 +229,14 @@ const jobStateAfter = {
   timed_out: "TIMED_OUT",
 } as const satisfies Record<JobEventType, JobState>;
 
-/** Moves a job, or throws ABORTED if the table does not allow it. */
+/** Moves a job, or throws ABORTED if the table does not allow it. `result` is what it gave back, if it succeeds. */
 export function moveJob(
   job: Job,
   event: JobEventType,
   cause: { reason: Reason; message: string },
+  result?: unknown,
 ): Omit<Change, "moved"> {
   assertAllowed(jobAllowedFrom[event], job.state, `job ${job.id}`, event);
-  const result = event === "succeeded" ? job.steps.at(-1)?.result : undefined;
   const after: Job = { ...job, ...cause, result, state: jobStateAfter[event], sequence: job.sequence + 1 };
   return { job: after, noun: "job", event };
 }
@@ -280,15 +246,7 @@ export function moveJob(
  * before or has been cancelled; refuses a job that has ended in another way.
  */
 export function cancel(job: Job, cause: { reason: Reason; message: string }): Change | null {
-  if (job.state === "CANCELLING" || job.state === "CANCELLED") return null;
-  if (isJobTerminal(job.state)) {
-    throw new DomainError({
-      code: "FAILED_PRECONDITION",
-      reason: "JOB_HAS_ENDED",
-      message: `job ${job.id} is ${job.state}; only a job that has not ended can be cancelled`,
-      metadata: { jobId: job.id, state: job.state },
-    });
-  }
+  if (!isToBeCancelled(job)) return null;
   const idle = job.steps.filter(({ state }) => state === "BLOCKED" || state === "BACKOFF" || state === "SUSPENDED");
   const steps = idle.map((step) => moveStep(step, "cancelled", cause));
   const after = withSteps(job, steps);
@@ -297,6 +255,18 @@ export function cancel(job: Job, cause: { reason: Reason; message: string }): Ch
   // Told with what to run, because this fact may overtake the one that told so first: there must be something to cancel.
   const ready = after.steps.filter(({ state }) => state === "READY");
   return { ...moveJob(after, event, cause), moved: [...steps, ...ready] };
+}
+
+/** False if it was asked to end before or has been cancelled; refuses a job that has ended in another way. */
+export function isToBeCancelled(job: Job): boolean {
+  if (job.state === "CANCELLING" || job.state === "CANCELLED") return false;
+  if (!isJobTerminal(job.state)) return true;
+  throw new DomainError({
+    code: "FAILED_PRECONDITION",
+    reason: "JOB_HAS_ENDED",
+    message: `job ${job.id} is ${job.state}; only a job that has not ended can be cancelled`,
+    metadata: { jobId: job.id, state: job.state },
+  });
 }
 
 /** Makes READY what was waiting for its time. Null if nothing is due. */

@@ -11,14 +11,13 @@ import {
   jobAllowedFrom,
   moveJob,
   moveStep,
-  type Report,
-  report,
   type Step,
   type StepEventType,
   type StepState,
   stepAllowedFrom,
   wake,
 } from "./job.ts";
+import { type Report, report } from "./report.ts";
 import { noRetry } from "./retry.ts";
 
 const jobStates: readonly JobState[] = [
@@ -40,6 +39,8 @@ const cause = { reason: "CANCELLED_BY_USER", message: "enough" };
 function aStep(fields: Partial<Step> = {}): Step {
   return {
     name: "main",
+    parent: null,
+    itemIndex: null,
     state: "READY",
     reason: "QUEUED",
     message: "",
@@ -50,6 +51,7 @@ function aStep(fields: Partial<Step> = {}): Step {
     exitCode: null,
     result: undefined,
     startTime: null,
+    endTime: null,
     retry: noRetry,
     ...fields,
   };
@@ -61,6 +63,11 @@ function aJob(fields: Partial<Job> = {}): Job {
     tenant: "default",
     name: "a job",
     priority: 0,
+    queue: "default",
+    concurrencyKey: "",
+    deadlineTime: null,
+    isWorkflow: false,
+    ending: null,
     state: "PENDING",
     reason: "QUEUED",
     message: "",

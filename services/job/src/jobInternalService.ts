@@ -6,9 +6,9 @@ import type {
   JobInternalServiceServer,
   ReportOutcome,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
-import { cancel, isJobTerminal, report } from "./job.ts";
+import { isJobTerminal } from "./job.ts";
 import { reportFromMessage } from "./jobProto.ts";
-import { type CausedChange, type MoveJobs, oneChange } from "./moveJobs.ts";
+import { cancelOf, type MoveJobs, reportsOf } from "./moveJobs.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
@@ -20,17 +20,12 @@ export function createJobInternalService(moveJobs: MoveJobs): JobInternalService
       }
       const outcomes = reports.map((): ReportOutcome => "REPORT_OUTCOME_UNKNOWN");
       const byJob = Map.groupBy(reports.entries(), ([, { jobId }]) => jobId);
-      await moveJobs([...byJob.keys()], (job, now) => {
-        const changes: CausedChange[] = [];
-        let after = job;
-        for (const [index, said] of byJob.get(job.id) ?? []) {
-          const answer = report(after, requireReport(said), now, Math.random());
-          outcomes[index] = `REPORT_OUTCOME_${answer.outcome}`;
-          if (answer.outcome !== "APPLIED") continue;
-          after = answer.change === null ? answer.job : answer.change.job;
-          if (answer.change !== null) changes.push({ change: answer.change, causationId: said.causationId });
-        }
-        return after === job ? undefined : { changes, after };
+      await moveJobs([...byJob.keys()], (job, now, flow) => {
+        const own = [...(byJob.get(job.id) ?? [])];
+        const caused = own.map(([, message]) => ({ said: requireReport(message), causationId: message.causationId }));
+        const { answers, decision } = reportsOf(job, caused, now, flow);
+        for (const [at, [index]] of own.entries()) outcomes[index] = `REPORT_OUTCOME_${answers[at] ?? "UNKNOWN"}`;
+        return decision;
       });
       return { outcomes };
     }),
@@ -42,14 +37,15 @@ export function createJobInternalService(moveJobs: MoveJobs): JobInternalService
       if (jobIds.length > 1_000) bad.push({ field: "job_ids", description: "has more than 1,000" });
       if (reason !== "REASON_REPLACED") bad.push({ field: "reason", description: "must be REASON_REPLACED" });
       if (bad.length > 0) throw invalid(bad);
-      const cancelledIds: string[] = [];
-      await moveJobs([...new Set(jobIds)], (job) => {
+      const cancelledIds = new Set<string>();
+      await moveJobs([...new Set(jobIds)], (job, now, flow) => {
         if (isJobTerminal(job.state)) return undefined;
-        const decision = oneChange(cancel(job, { reason: "REPLACED", message: message.slice(0, 256) }), requestId);
-        if (decision !== undefined) cancelledIds.push(job.id);
+        const cause = { reason: "REPLACED", message: message.slice(0, 256) };
+        const decision = cancelOf(job, cause, requestId, now, flow);
+        if (decision !== undefined) cancelledIds.add(job.id);
         return decision;
       });
-      return { cancelledIds };
+      return { cancelledIds: [...cancelledIds] };
     }),
 
     setQueueLimits: unary(async () => {

@@ -6,9 +6,10 @@ import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
 import type { ExecutionReport } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import type { Event } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec, type StepSpec, TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
-import type { Change, Report, Step } from "./job.ts";
+import type { Change, Job, Step } from "./job.ts";
 import { isJobTerminal } from "./job.ts";
 import type { JobView } from "./jobQueries.ts";
+import type { Report } from "./report.ts";
 
 function reasonMessage(reason: string): ReasonMessage {
   return reasonFromJSON(`REASON_${reason}`);
@@ -16,7 +17,7 @@ function reasonMessage(reason: string): ReasonMessage {
 
 /** The fact of a change. `spec` is needed when a step became READY, because the fact says what to run. */
 export function factOf(change: Change, spec: JobSpec | null, causationId: string, birth: Partial<JobEvent> = {}): Fact {
-  const { job, noun, event, moved } = change;
+  const { job, noun, event, moved, spared } = change;
   const data = JobEvent.fromPartial({
     ...birth,
     jobId: job.id,
@@ -25,7 +26,11 @@ export function factOf(change: Change, spec: JobSpec | null, causationId: string
     reason: reasonMessage(job.reason),
     message: job.message,
     priority: job.priority,
-    result: job.result,
+    queue: job.queue,
+    concurrencyKey: job.concurrencyKey,
+    deadlineTime: job.deadlineTime ?? undefined,
+    result: toldResultOf(job),
+    sparedSteps: [...(spared ?? [])],
     steps: moved.map((step) => ({
       name: step.name,
       state: `STEP_STATE_${step.state}` as const,
@@ -35,7 +40,7 @@ export function factOf(change: Change, spec: JobSpec | null, causationId: string
       executionId: step.executionId ?? "",
       exitCode: step.exitCode ?? undefined,
       dueTime: step.dueTime ?? undefined,
-      spec: step.state === "READY" ? toldSpecOf(event, spec, step) : undefined,
+      spec: step.state === "READY" ? (change.told?.get(step.name) ?? toldSpecOf(event, spec, step)) : undefined,
     })),
   });
   return {
@@ -52,6 +57,14 @@ export function factOf(change: Change, spec: JobSpec | null, causationId: string
     isTerminal: noun === "job" && isJobTerminal(job.state),
   };
 }
+
+/** That of a workflow can be larger than a fact may be; whoever needs it reads the job. */
+function toldResultOf({ result, isWorkflow }: Job): unknown {
+  if (!isWorkflow || result === undefined) return result;
+  return Buffer.byteLength(JSON.stringify(result)) <= maxToldResultBytes ? result : undefined;
+}
+
+const maxToldResultBytes = 256 * 1024;
 
 /** A cancel names what shall end, and so needs no input of it: that may be large, and nothing will run. */
 function toldSpecOf(event: string, spec: JobSpec | null, step: Step): StepSpec {

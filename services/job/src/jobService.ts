@@ -22,10 +22,10 @@ import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { coalesce } from "@capstan/service";
 import { checkDuration, checkLine, durationMs } from "./fieldChecks.ts";
 import { followJob } from "./followJob.ts";
-import { assertRetriable, cancel, isJobTerminal } from "./job.ts";
+import { assertRetriable, isJobTerminal } from "./job.ts";
 import { eventMessage, toMessage } from "./jobProto.ts";
 import { filterFields, getJobs, type JobView, jobOrders, listJobs } from "./jobQueries.ts";
-import { type MoveJobs, oneChange } from "./moveJobs.ts";
+import { cancelOf, type MoveJobs } from "./moveJobs.ts";
 import { type Accepted, type CheckedJob, checkRequest } from "./submitJobs.ts";
 import { checkTemplateJobs, type TemplateRequest } from "./useTemplate.ts";
 
@@ -78,9 +78,10 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
       const warnings = [...checked.warnings];
       if (request.validateOnly)
         return { job: { ...firstViewOf(checked, new Date()), id: "" }, existed: false, warnings };
-      const { jobId, createTime, existed } = await accept(checked);
+      const { jobId, createTime, existed, begun } = await accept(checked);
       // As it was when it was accepted: reading it back would cost more than accepting it.
-      if (createTime !== null) return { job: firstViewOf(checked, createTime), existed, warnings };
+      if (createTime !== null)
+        return { job: firstViewOf({ ...checked, job: begun ?? checked.job }, createTime), existed, warnings };
       return { job: toMessage(await readJob(jobId, call)), existed, warnings };
     }),
 
@@ -144,7 +145,7 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
       if (violations.length > 0) throw invalid(violations);
       const { id } = await readJob(jobId, call);
       const cause = { reason: "CANCELLED_BY_USER", message };
-      await moveJobs([id], (job) => oneChange(cancel(job, cause), call.requestId));
+      await moveJobs([id], (job, now, flow) => cancelOf(job, cause, call.requestId, now, flow));
       return { job: toMessage(await readJob(id, call)) };
     }),
 

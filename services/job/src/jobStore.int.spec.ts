@@ -3,7 +3,7 @@ import { openPool, uuidv7 } from "@capstan/postgres";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createMigratedDatabase, createTestLog, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { countRowsRead } from "../../../test/support/rowsRead.ts";
-import { findDueJobs } from "./jobStore.ts";
+import { findDueJobs } from "./dueStore.ts";
 
 let database: TestDatabase;
 let id: string;

@@ -4,8 +4,18 @@
  */
 import { DomainError } from "@capstan/errors";
 import type { Db } from "@capstan/postgres";
-import { isJobTerminal, isStepTerminal, type Job, type JobState, type Step, type StepState } from "./job.ts";
+import {
+  type Ending,
+  isJobTerminal,
+  isStepTerminal,
+  type Job,
+  type JobState,
+  type Step,
+  type StepState,
+  unread,
+} from "./job.ts";
 import { noRetry, type RetryPolicy } from "./retry.ts";
+import { insertItems, saveEndings } from "./workflowStore.ts";
 
 /** A job as it is first written, with what only its birth needs. */
 export interface NewJob {
@@ -42,17 +52,17 @@ export async function insertJobs(
            ), accepted as (
              insert into job.job (id, tenant, name, labels, spec, priority, source, idempotency_key, request_id,
                                   request_hash, retry_of, state, reason, sequence, traceparent, deadline_time, create_time, state_time,
-                                  template, template_version, schedule_id, scheduled_time)
+                                  template, template_version, schedule_id, scheduled_time, queue, concurrency_key, is_workflow)
              select id, tenant, name, labels, spec, priority, source, idempotency_key, request_id,
                     request_hash, retry_of, state, reason, 1, traceparent,
                     clock.time + timeout_ms * interval '1 millisecond', clock.time, clock.time,
-                    template, template_version, schedule_id, scheduled_time
+                    template, template_version, schedule_id, scheduled_time, queue, concurrency_key, is_workflow
                from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::json[], $6::int[], $7::text[], $8::text[],
                            $9::text[], $10::bytea[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::float8[],
-                           $16::text[], $17::int[], $18::uuid[], $19::timestamptz[])
+                           $16::text[], $17::int[], $18::uuid[], $19::timestamptz[], $28::text[], $29::text[], $30::bool[])
                  as job (id, tenant, name, labels, spec, priority, source, idempotency_key,
                          request_id, request_hash, retry_of, state, reason, traceparent, timeout_ms,
-                         template, template_version, schedule_id, scheduled_time), clock
+                         template, template_version, schedule_id, scheduled_time, queue, concurrency_key, is_workflow), clock
               -- Two batches with the same keys wait for each other: in one order, so that they cannot deadlock.
               order by idempotency_key, request_id
              on conflict do nothing
@@ -95,6 +105,9 @@ export async function insertJobs(
       steps.map(({ step }) => step.attempt),
       steps.map(({ step }) => step.dueTime),
       steps.map(({ step }) => (step.retry.maxAttempts > 1 ? JSON.stringify(step.retry) : null)),
+      jobs.map(({ job }) => job.queue),
+      jobs.map(({ job }) => job.concurrencyKey),
+      jobs.map(({ job }) => job.isWorkflow),
     ],
   });
   return { ids: new Set(rows.flatMap(({ id }) => id ?? [])), createTime: rows[0]?.time ?? new Date() };
@@ -151,11 +164,18 @@ interface JobRow {
   sequence: number;
   traceparent: string | null;
   schedule_id: string | null;
+  queue: string;
+  concurrency_key: string;
+  deadline_time: Date | null;
+  is_workflow: boolean;
+  ending: Ending | null;
 }
 
 interface StepRow {
   job_id: string;
   name: string;
+  parent: string | null;
+  item_index: number | null;
   state: StepState;
   reason: string;
   message: string;
@@ -164,9 +184,10 @@ interface StepRow {
   provider_name: string;
   due_time: Date | null;
   exit_code: number | null;
-  result: unknown;
+  has_result: boolean;
   retry: RetryPolicy | null;
   start_time: Date | null;
+  end_time: Date | null;
   now: Date;
 }
 
@@ -178,13 +199,15 @@ export interface LockedJobs {
 
 /**
  * Locks jobs until the transaction ends, always in the order of their ids, so that two batches cannot deadlock. The steps are
- * read by a second statement, sent along with the first: one statement would read them as they were before it waited.
+ * read by a second statement, sent along with the first: one statement would read them as they were before it waited. What they
+ * gave back is not read.
  */
 export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJobs> {
   const [locked, steps] = await Promise.all([
     db.query<JobRow>({
       name: "lock_jobs",
-      text: `select id, tenant, name, priority, state, reason, message, sequence, traceparent, schedule_id
+      text: `select id, tenant, name, priority, state, reason, message, sequence, traceparent, schedule_id, queue, concurrency_key,
+                    deadline_time, is_workflow, ending
                from job.job
               where id = any($1::uuid[])
               order by id
@@ -193,20 +216,26 @@ export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJo
     }),
     db.query<StepRow>({
       name: "read_steps",
-      text: `select job_id, name, state, reason, message, attempt, execution_id, provider_name, due_time, exit_code, result, retry,
-                    start_time, clock_timestamp() as now
+      text: `select job_id, name, parent, item_index, state, reason, message, attempt, execution_id, provider_name, due_time, exit_code,
+                    result is not null as has_result, retry, start_time, end_time, clock_timestamp() as now
                from job.step
               where job_id = any($1::uuid[])
-              order by job_id, position`,
+              order by job_id, item_index is not null, position, item_index`,
       values: [ids],
     }),
   ]);
   const stepsOf = Map.groupBy(steps.rows, ({ job_id }) => job_id);
   const jobs = locked.rows.map((row): Job => {
-    const { id, tenant, name, priority, state, reason, message, sequence, traceparent } = row;
-    const scheduleId = row.schedule_id;
-    const job = { id, tenant, name, priority, state, reason, message, sequence, traceparent, scheduleId };
-    return { ...job, result: undefined, steps: (stepsOf.get(id) ?? []).map(stepFromRow) };
+    const { id, tenant, name, priority, state, reason, message, sequence, traceparent, queue, ending } = row;
+    return {
+      ...{ id, tenant, name, priority, state, reason, message, sequence, traceparent, queue, ending },
+      scheduleId: row.schedule_id,
+      concurrencyKey: row.concurrency_key,
+      deadlineTime: row.deadline_time,
+      isWorkflow: row.is_workflow,
+      result: undefined,
+      steps: (stepsOf.get(id) ?? []).map(stepFromRow),
+    };
   });
   return { jobs: new Map(jobs.map((job) => [job.id, job])), now: steps.rows[0]?.now ?? new Date() };
 }
@@ -214,6 +243,8 @@ export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJo
 function stepFromRow(row: StepRow): Step {
   return {
     name: row.name,
+    parent: row.parent,
+    itemIndex: row.item_index,
     state: row.state,
     reason: row.reason,
     message: row.message,
@@ -222,8 +253,9 @@ function stepFromRow(row: StepRow): Step {
     providerName: row.provider_name,
     dueTime: row.due_time,
     exitCode: row.exit_code,
-    result: row.result ?? undefined,
+    result: row.has_result ? unread : undefined,
     startTime: row.start_time,
+    endTime: row.end_time,
     retry: row.retry ?? noRetry,
   };
 }
@@ -237,9 +269,10 @@ export interface Saved {
 /** Saves moved jobs with their steps; throws ABORTED if one of either has moved since it was read, so that nothing is saved. */
 export async function saveJobs(db: Db, jobs: readonly Saved[]): Promise<void> {
   const steps = jobs.flatMap(({ before, after }) =>
-    after.steps
-      .filter((step, index) => step !== before.steps[index])
-      .map((step) => ({ jobId: after.id, step, was: before.steps.find(({ name }) => name === step.name) })),
+    after.steps.slice(0, before.steps.length).flatMap((step, index) => {
+      const was = before.steps[index];
+      return step === was ? [] : [{ jobId: after.id, step, was }];
+    }),
   );
   const { rows } = await db.query<{ jobs: number; steps: number }>({
     name: "save_jobs",
@@ -264,11 +297,11 @@ export async function saveJobs(db: Db, jobs: readonly Saved[]): Promise<void> {
                     execution_id = change.execution_id, provider_name = change.provider_name, due_time = change.due_time,
                     exit_code = change.exit_code, result = coalesce(change.result, s.result), start_time = change.start_time,
                     state_time = case when s.state = change.state then s.state_time else clock_timestamp() end,
-                    end_time = case when change.is_terminal then clock_timestamp() end
+                    end_time = case when change.is_terminal then coalesce(change.end_time, clock_timestamp()) end
                from unnest($11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::int[], $18::uuid[],
-                           $19::text[], $20::timestamptz[], $21::int[], $22::json[], $23::timestamptz[], $24::bool[])
+                           $19::text[], $20::timestamptz[], $21::int[], $22::json[], $23::timestamptz[], $24::bool[], $25::timestamptz[])
                  as change (job_id, name, old_state, state, reason, message, attempt, execution_id,
-                            provider_name, due_time, exit_code, result, start_time, is_terminal)
+                            provider_name, due_time, exit_code, result, start_time, is_terminal, end_time)
               where s.job_id = change.job_id and s.name = change.name and s.state = change.old_state
              returning s.job_id
            )
@@ -298,9 +331,10 @@ export async function saveJobs(db: Db, jobs: readonly Saved[]): Promise<void> {
       steps.map(({ step }) => jsonOrNull(step.result)),
       steps.map(({ step }) => step.startTime),
       steps.map(({ step }) => isStepTerminal(step.state)),
+      steps.map(({ step }) => step.endTime),
     ],
   });
-  if (rows[0]?.jobs === jobs.length && rows[0].steps === steps.length) return;
+  if (rows[0]?.jobs === jobs.length && rows[0].steps === steps.length) return saveWorkflows(db, jobs);
   throw new DomainError({
     code: "ABORTED",
     reason: "JOB_HAS_MOVED",
@@ -308,48 +342,38 @@ export async function saveJobs(db: Db, jobs: readonly Saved[]): Promise<void> {
   });
 }
 
+/** What only workflows have, and only now and then: items that are new, and an ending that was decided. */
+async function saveWorkflows(db: Db, jobs: readonly Saved[]): Promise<void> {
+  const endings = jobs.filter(({ before, after }) => after.ending !== before.ending).map(({ after }) => after);
+  const items = jobs.flatMap(({ before, after }) => {
+    const fresh = after.steps.slice(before.steps.length);
+    if (fresh.length === 0) return [];
+    const positions = new Map(after.steps.map(({ name }, position) => [name, position]));
+    return fresh.map((step) => ({ jobId: after.id, step, position: positions.get(step.parent ?? "") ?? 0 }));
+  });
+  if (endings.length > 0) await saveEndings(db, endings);
+  if (items.length > 0) await insertItems(db, items);
+}
+
 /** Null while none of its steps has begun. */
 function firstStartOf({ steps }: Job): Date | null {
-  const starts = steps.flatMap(({ startTime }) => (startTime === null ? [] : [startTime.getTime()]));
-  return starts.length === 0 ? null : new Date(Math.min(...starts));
+  let first: Date | null = null;
+  for (const { startTime } of steps) {
+    if (startTime !== null && (first === null || startTime < first)) first = startTime;
+  }
+  return first;
 }
 
 function jsonOrNull(value: unknown): string | null {
-  return value === undefined ? null : JSON.stringify(value);
+  return value === undefined || value === unread ? null : JSON.stringify(value);
 }
 
-/** The specs of jobs, parsed. */
-export async function loadSpecs(db: Db, ids: readonly string[]): Promise<Map<string, unknown>> {
-  const { rows } = await db.query<{ id: string; spec: unknown }>({
+/** The specs of jobs, as JSON. */
+export async function loadSpecs(db: Db, ids: readonly string[]): Promise<Map<string, string>> {
+  const { rows } = await db.query<{ id: string; spec: string }>({
     name: "load_specs",
-    text: "select id, spec from job.job where id = any($1::uuid[])",
+    text: "select id, spec::text as spec from job.job where id = any($1::uuid[])",
     values: [ids],
   });
   return new Map(rows.map(({ id, spec }) => [id, spec]));
-}
-
-/** What the clock asks for: jobs past their deadline, jobs with a step that is due, and when the next will be. */
-export interface DueJobs {
-  readonly overdue: readonly string[];
-  readonly due: readonly string[];
-}
-
-/** With the clock as `(select …)`, which is read once: an index cannot be entered at a time that may change from row to row. */
-export async function findDueJobs(db: Db, limit: number): Promise<DueJobs> {
-  const { rows } = await db.query<{ id: string; is_overdue: boolean }>({
-    name: "find_due_jobs",
-    text: `(select id, true as is_overdue
-              from job.job
-             where deadline_time <= (select clock_timestamp()) and state in ('PENDING', 'RUNNING')
-             order by deadline_time
-             limit $1)
-           union all
-           (select distinct job_id, false
-              from (select job_id from job.step where due_time <= (select clock_timestamp()) order by due_time limit $1) due)`,
-    values: [limit],
-  });
-  return {
-    overdue: rows.filter((row) => row.is_overdue).map(({ id }) => id),
-    due: rows.filter((row) => !row.is_overdue).map(({ id }) => id),
-  };
 }

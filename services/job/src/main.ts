@@ -11,6 +11,7 @@ import type { Job } from "./job.ts";
 import { createJobInternalService } from "./jobInternalService.ts";
 import { createJobService } from "./jobService.ts";
 import { createMoveJobs } from "./moveJobs.ts";
+import { createPlans } from "./plans.ts";
 import { createAccept } from "./submitJobs.ts";
 import { startJobTelemetry } from "./telemetry.ts";
 import { createTemplateService } from "./templateService.ts";
@@ -38,9 +39,10 @@ export async function start(app: App, config: Config): Promise<void> {
     timers.remind(jobs);
     noteJobs(jobs);
   };
-  const moveJobs = createMoveJobs(pool, onCommit);
+  const plans = createPlans();
+  const moveJobs = createMoveJobs(pool, plans, onCommit);
   const timers = startTimers(app, pool, moveJobs);
-  const accept = createAccept(pool, onCommit, timers.remindIn);
+  const accept = createAccept(pool, plans, onCommit, timers.remindIn);
 
   app.addService(JobServiceService, createJobService({ pool, nats, accept, moveJobs }));
   app.addService(JobInternalServiceService, createJobInternalService(moveJobs));

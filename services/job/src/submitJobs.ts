@@ -3,23 +3,28 @@
  * so that a thousand clients with one job each cost about as much as one client with a thousand.
  */
 import { DomainError, invalid } from "@capstan/errors";
-import { appendFacts, type Db, inTransaction, type Pool, uuidv7 } from "@capstan/postgres";
+import { appendFacts, type Db, inTransaction, type Pool } from "@capstan/postgres";
 import type { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { coalesce } from "@capstan/service";
+import { birthOf, type SubmitOrigin } from "./birth.ts";
 import { checkLine, durationMs } from "./fieldChecks.ts";
-import type { Job, Step } from "./job.ts";
+import type { Job } from "./job.ts";
 import { factOf, hashOf } from "./jobProto.ts";
 import { checkSpec, completeSpec } from "./jobSpec.ts";
 import { findTakenKeys, insertJobs, type NewJob, type TakenKey } from "./jobStore.ts";
-import { noRetry } from "./retry.ts";
-import { retryPolicyOf } from "./stepPolicy.ts";
+import { moveJobsIn } from "./moveJobs.ts";
+import { compilePlan, needsPlan, type Plan } from "./plan.ts";
+import { createPlans, type Plans } from "./plans.ts";
+import { begin } from "./workflow.ts";
 
 /** A job that passed the checks, with the fact of its birth. */
 export interface CheckedJob extends NewJob {
   readonly completedSpec: JobSpec;
   /** What the caller should know, as that a template is DEPRECATED. */
   readonly warnings: readonly string[];
+  /** Null for a job that is moved without one. */
+  readonly plan: Plan | null;
 }
 
 export interface Accepted {
@@ -28,19 +33,8 @@ export interface Accepted {
   readonly createTime: Date | null;
   /** True if the key had a job already. */
   readonly existed: boolean;
-}
-
-export interface SubmitOrigin {
-  readonly tenant: string;
-  readonly traceparent: string | null;
-  readonly retryOf?: string;
-  /** The template that the spec was made from. */
-  readonly template?: NewJob["template"];
-  readonly schedule?: { readonly id: string; readonly time: Date | null };
-  /** What its schedule tells the job, in its input. */
-  readonly scheduleInput?: { readonly id: string; readonly name: string; readonly time: string };
-  /** What tells the request from others with its key; the hash of its spec if absent. */
-  readonly requestHash?: Uint8Array;
+  /** A workflow as it was after it had begun, which it does at once. */
+  readonly begun?: Job;
 }
 
 /** A request as a job that can be written. Refuses with every bad field, as paths below `at`. */
@@ -51,10 +45,12 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
   checkLine(request.requestId, "request_id", 64, refuse);
   if (request.spec === undefined || violations.length > 0) throw invalid(violations);
   const spec = completeSpec(request.spec);
+  const plan = needsPlan(spec) ? compilePlan(spec) : null;
   return {
     completedSpec: spec,
     warnings: [],
-    job: birthOf(spec, origin, now),
+    plan,
+    job: birthOf(spec, plan, origin, now),
     labels: spec.labels,
     spec: JSON.stringify(JobSpec.toJSON(spec)),
     source: spec.source,
@@ -68,49 +64,16 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
   };
 }
 
-function birthOf(spec: JobSpec, { tenant, traceparent, schedule }: SubmitOrigin, now: Date): Job {
-  const waitsUntil = spec.notBefore !== undefined && spec.notBefore > now ? spec.notBefore : null;
-  const steps = spec.steps.map(
-    (step): Step => ({
-      name: step.name,
-      state: waitsUntil === null ? "READY" : "BLOCKED",
-      reason: waitsUntil === null ? "QUEUED" : "NOT_BEFORE",
-      message: "",
-      attempt: 1,
-      executionId: null,
-      providerName: "",
-      dueTime: waitsUntil,
-      exitCode: null,
-      result: undefined,
-      startTime: null,
-      retry: retryPolicyOf(step.retry) ?? noRetry,
-    }),
-  );
-  return {
-    id: uuidv7(),
-    tenant,
-    name: spec.name,
-    priority: spec.priority,
-    state: "PENDING",
-    reason: waitsUntil === null ? "QUEUED" : "NOT_BEFORE",
-    message: "",
-    sequence: 1,
-    traceparent,
-    scheduleId: schedule?.id ?? null,
-    steps,
-    result: undefined,
-  };
-}
-
 /** Gives back how to accept one checked job; it resolves after COMMIT, or refuses a key that was used with another spec. */
 export function createAccept(
   pool: Pool,
+  plans: Plans,
   onCommit: (jobs: readonly Job[]) => void,
   remindIn: (ms: number) => void,
 ): (job: CheckedJob) => Promise<Accepted> {
   const acceptOne = coalesce(async (jobs: readonly CheckedJob[]): Promise<readonly (Accepted | DomainError)[]> => {
-    const outcomes = await inTransaction(pool, (db) => writeJobs(db, jobs));
-    onCommit(jobs.filter((_, index) => isNew(outcomes[index])).map(({ job }) => job));
+    const outcomes = await inTransaction(pool, (db) => writeJobs(db, jobs, plans));
+    onCommit(jobs.flatMap(({ job }, index) => bornOf(job, outcomes[index])));
     for (const { timeoutMs } of jobs) if (timeoutMs !== null) remindIn(timeoutMs);
     return outcomes;
   });
@@ -121,24 +84,53 @@ export function createAccept(
   };
 }
 
-function isNew(outcome: Accepted | DomainError | undefined): boolean {
-  return outcome !== undefined && !(outcome instanceof DomainError) && !outcome.existed;
+function bornOf(job: Job, outcome: Accepted | DomainError | undefined): readonly Job[] {
+  if (outcome === undefined || outcome instanceof DomainError || outcome.existed) return [];
+  return [outcome.begun ?? job];
 }
 
 /** Writes jobs with their facts in the caller's transaction; one whose key is taken is answered with the job that has it. */
-export async function writeJobs(db: Db, jobs: readonly CheckedJob[]): Promise<readonly (Accepted | DomainError)[]> {
+export async function writeJobs(
+  db: Db,
+  jobs: readonly CheckedJob[],
+  plans: Plans = createPlans(),
+): Promise<readonly (Accepted | DomainError)[]> {
   const { ids: inserted, createTime } = await insertJobs(db, jobs);
   const fresh = jobs.filter(({ job }) => inserted.has(job.id));
-  if (fresh.length > 0) await appendFacts(db, fresh.map(birthFact));
+  if (fresh.length > 0)
+    await appendFacts(
+      db,
+      fresh.map((job) => birthFact(job, createTime)),
+    );
+  const begun = await beginWorkflows(db, fresh, plans);
   const rest = jobs.filter(({ job }) => !inserted.has(job.id));
   const taken = rest.length > 0 ? await findTakenKeys(db, rest) : [];
-  return jobs.map((job) =>
-    inserted.has(job.job.id) ? { jobId: job.job.id, createTime, existed: false } : existing(job, taken),
-  );
+  return jobs.map((job) => {
+    if (!inserted.has(job.job.id)) return existing(job, taken);
+    const begunJob = begun.get(job.job.id);
+    return { jobId: job.job.id, createTime, existed: false, ...(begunJob === undefined ? {} : { begun: begunJob }) };
+  });
 }
 
-function birthFact({ job, completedSpec, labels, source, retryOf, requestId, template }: CheckedJob) {
-  const change = { job, noun: "job", event: "submitted", moved: job.steps } as const;
+/** Begins those that need not wait for their time: with a second fact, because some step of them may have ended already. */
+async function beginWorkflows(db: Db, jobs: readonly CheckedJob[], plans: Plans): Promise<ReadonlyMap<string, Job>> {
+  const ids = jobs.flatMap(({ job, plan, spec }) => {
+    if (plan === null) return [];
+    plans.add(job.id, plan, spec.length);
+    return job.reason === "NOT_BEFORE" ? [] : [job.id];
+  });
+  if (ids.length === 0) return new Map();
+  const { jobs: begun } = await moveJobsIn(db, plans, ids, (job, now, flow) =>
+    flow === null ? undefined : (begin(job, flow, now) ?? undefined),
+  );
+  return begun;
+}
+
+function birthFact(checked: CheckedJob, createTime: Date) {
+  const { completedSpec, labels, source, retryOf, requestId, template, timeoutMs } = checked;
+  const deadlineTime = timeoutMs === null ? null : new Date(createTime.getTime() + timeoutMs);
+  const job = deadlineTime === null ? checked.job : { ...checked.job, deadlineTime };
+  const change = { job, noun: "job", event: "submitted", moved: job.isWorkflow ? [] : job.steps } as const;
   return factOf(change, completedSpec, requestId ?? "", {
     labels: { ...labels },
     source,

@@ -6,9 +6,10 @@ import { DomainError, type FieldViolation, invalid, notFound } from "@capstan/er
 import type { Db } from "@capstan/postgres";
 import type { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec, type TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
+import type { SubmitOrigin } from "./birth.ts";
 import { maxInputBytes } from "./handlerSpec.ts";
 import { hashOfUse } from "./jobProto.ts";
-import { type CheckedJob, checkRequest, type SubmitOrigin } from "./submitJobs.ts";
+import { type CheckedJob, checkRequest } from "./submitJobs.ts";
 import { assertUsable, type Template } from "./template.ts";
 import { fillParameters, scheduleKey } from "./templateParameter.ts";
 import { isName } from "./templateSpec.ts";

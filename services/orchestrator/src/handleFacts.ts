@@ -36,7 +36,7 @@ async function cancelSagas(deps: SagaDeps, facts: readonly ReceivedFact[]): Prom
   const live = await loadLiveSagasOfJobs(deps.pool, [...cancellations.keys()]);
   const steps = live.flatMap((saga): Step[] => {
     const cancellation = cancellations.get(saga.jobId);
-    if (cancellation === undefined) return [];
+    if (cancellation === undefined || !cancellation.isAsked(saga.step)) return [];
     const { reason, message } = cancellation;
     return [{ saga, happened: [{ type: "cancelled", reason, message }] }];
   });

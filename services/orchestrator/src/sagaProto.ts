@@ -90,11 +90,22 @@ export function newSagasOf(fact: ReceivedFact): readonly Omit<NewSaga, "orderTim
   });
 }
 
+export interface Cancellation {
+  readonly jobId: string;
+  readonly reason: string;
+  readonly message: string;
+  /** False for what runs only after the cancel, whose fact may come again when it does. */
+  isAsked(step: string): boolean;
+}
+
 /** The job's cancellation; null if the fact is about something else. */
-export function cancellationOf(fact: ReceivedFact): { jobId: string; reason: string; message: string } | null {
+export function cancellationOf(fact: ReceivedFact): Cancellation | null {
   if (fact.noun !== "job" || fact.event !== "cancelling") return null;
-  const { jobId, reason, message } = decodeJob(fact);
-  return { jobId, reason: reason.slice("REASON_".length), message };
+  const { jobId, reason, message, sparedSteps } = decodeJob(fact);
+  const spared = new Set(sparedSteps);
+  // An item is named after its step.
+  const isAsked = (step: string) => !spared.has(step.split(".", 1)[0] ?? step);
+  return { jobId, reason: reason.slice("REASON_".length), message, isAsked };
 }
 
 /** Steps that ask for the same kind of place have the same key. */

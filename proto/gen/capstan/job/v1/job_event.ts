@@ -26,9 +26,9 @@ import { StepSpec } from "./spec.ts";
  * `job.cancelled` and `job.timed_out`, and of `step.ready`, `step.started`, `step.suspended`, `step.backed_off`, `step.succeeded`,
  * `step.failed`, `step.cancelled`, `step.timed_out` and `step.skipped`.
  *
- * One move of a job is one fact: it is the job's (`job.*`) when the job moved, otherwise the step's (`step.*`). Either way
- * `steps` lists every step that moved with it, and the sequence is the job's. `job.cancelling` lists the READY steps too: they
- * are asked to end.
+ * A fact is the job's (`job.*`) when the job moved, otherwise the step's (`step.*`). Either way `steps` lists every step that moved with
+ * it, and the sequence is the job's. Steps that move in the same way at the same time share a fact, named after the first of them;
+ * what does not fit into one is told in several that follow each other. `job.cancelling` lists the READY steps too: they are asked to end.
  */
 export interface JobEvent {
   /** The job. */
@@ -47,7 +47,7 @@ export interface JobEvent {
   labels: { [key: string]: string };
   /** The job's priority. */
   priority: number;
-  /** The job's result; only in `job.succeeded`. */
+  /** The job's result; only in `job.succeeded`, and of a workflow only if it is at most 256 KiB as JSON: otherwise read the job. */
   result:
     | any
     | undefined;
@@ -73,6 +73,11 @@ export interface JobEvent {
   scheduleId: string;
   /** The job that this one repeats with another input; only in `job.submitted`. */
   rerunOf: string;
+  /**
+   * The steps that only run after a cancel, compensations and hooks, with their items: they are not asked to end. Only in
+   * `job.cancelling`.
+   */
+  sparedSteps: string[];
 }
 
 export interface JobEvent_LabelsEntry {
@@ -131,6 +136,7 @@ function createBaseJobEvent(): JobEvent {
     templateVersion: 0,
     scheduleId: "",
     rerunOf: "",
+    sparedSteps: [],
   };
 }
 
@@ -192,6 +198,9 @@ export const JobEvent: MessageFns<JobEvent> = {
     }
     if (message.rerunOf !== "") {
       writer.uint32(154).string(message.rerunOf);
+    }
+    for (const v of message.sparedSteps) {
+      writer.uint32(162).string(v!);
     }
     return writer;
   },
@@ -364,6 +373,14 @@ export const JobEvent: MessageFns<JobEvent> = {
             message.rerunOf = reader.string(true);
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.sparedSteps.push(reader.string(true));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -442,6 +459,11 @@ export const JobEvent: MessageFns<JobEvent> = {
         : isSet(object.rerun_of)
         ? globalThis.String(object.rerun_of)
         : "",
+      sparedSteps: globalThis.Array.isArray(object?.sparedSteps)
+        ? object.sparedSteps.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.spared_steps)
+        ? object.spared_steps.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -510,6 +532,9 @@ export const JobEvent: MessageFns<JobEvent> = {
     if (message.rerunOf !== "") {
       obj.rerunOf = message.rerunOf;
     }
+    if (message.sparedSteps?.length) {
+      obj.sparedSteps = message.sparedSteps;
+    }
     return obj;
   },
 
@@ -545,6 +570,7 @@ export const JobEvent: MessageFns<JobEvent> = {
     message.templateVersion = object.templateVersion ?? 0;
     message.scheduleId = object.scheduleId ?? "";
     message.rerunOf = object.rerunOf ?? "";
+    message.sparedSteps = object.sparedSteps?.map((e) => e) || [];
     return message;
   },
 };

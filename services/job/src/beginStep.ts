@@ -1,0 +1,60 @@
+/** How a step begins that nothing holds back any more: rendered, then as its kind says. */
+import { ExpressionError } from "@capstan/expressions";
+import type { Step } from "./job.ts";
+import { maxSpecJsonBytes } from "./jobSpec.ts";
+import type { Pass } from "./pass.ts";
+import { type PlannedStep, type Told, toldOf } from "./plan.ts";
+import { renderStep, type Scope } from "./renderStep.ts";
+import { reachedByKind } from "./stepKinds.ts";
+
+/** Begins a step or an item; one whose expressions cannot be evaluated fails. */
+export function beginStep(pass: Pass, planned: PlannedStep, step: Step, scope: () => Scope): void {
+  failOnExpression(pass, step, () => {
+    const told = renderedOf(planned, scope);
+    const reached = reachedByKind[planned.kind](told.spec, { now: pass.now, scope });
+    switch (reached.to) {
+      case "ready":
+        return void pass.move(step, "ready", { reason: "QUEUED" }, told);
+      case "suspended":
+        return void pass.move(step, "suspended", { ...waitOf(reached), startTime: pass.now });
+      case "succeeded": {
+        const suspended = pass.move(step, "suspended", { startTime: pass.now });
+        return void pass.move(suspended, "succeeded", { result: reached.result });
+      }
+      default:
+        return void pass.move(step, reached.to, { reason: reached.reason, message: reached.message });
+    }
+  });
+}
+
+/** Makes a step READY again after its backoff. */
+export function repeatStep(pass: Pass, planned: PlannedStep, step: Step, scope: () => Scope): void {
+  failOnExpression(pass, step, () => {
+    const told = renderedOf(planned, scope);
+    const fresh = { attempt: step.attempt + 1, executionId: null, providerName: "", startTime: null };
+    pass.move(step, "ready", { ...fresh, reason: "QUEUED" }, told);
+  });
+}
+
+/** Fails a step over an expression that cannot be evaluated; everything else is thrown on. */
+export function failOnExpression(pass: Pass, step: Step, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    if (!(error instanceof ExpressionError)) throw error;
+    pass.move(step, "failed", { reason: "EXPRESSION_FAILED", message: error.message });
+  }
+}
+
+function waitOf({ reason, message, dueTime }: Pick<Step, "reason" | "message" | "dueTime">) {
+  return { reason, message, dueTime };
+}
+
+function renderedOf(planned: PlannedStep, scope: () => Scope): Told {
+  if (!planned.hasExpressions) return planned.told;
+  const told = toldOf(renderStep(planned.spec, scope()));
+  if (told.bytes <= maxSpecJsonBytes) return told;
+  throw new ExpressionError(
+    `its expressions made the step ${told.bytes} bytes as JSON; the limit is ${maxSpecJsonBytes}`,
+  );
+}

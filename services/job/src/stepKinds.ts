@@ -1,0 +1,41 @@
+/**
+ * What happens when a step of each kind is reached: nothing holds it back any more, and its expressions are replaced. A further kind is
+ * a further line in the table, and nothing else of the engine knows of it.
+ */
+import type { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import type { Reason } from "./job.ts";
+import type { StepKind } from "./plan.ts";
+import type { Scope } from "./renderStep.ts";
+
+/** Where a step goes when it is reached. */
+export type Reached =
+  /** It waits for a place to be executed in. */
+  | { readonly to: "ready" }
+  /** It waits, SUSPENDED, for somebody or for a time. */
+  | {
+      readonly to: "suspended";
+      readonly reason: Reason;
+      readonly message: string;
+      /** When it goes on by itself; null for never. */
+      readonly dueTime: Date | null;
+    }
+  | { readonly to: "succeeded"; readonly result: unknown }
+  | { readonly to: "failed" | "skipped"; readonly reason: Reason; readonly message: string };
+
+/** When a step is reached, and what its expressions read. */
+export interface ReachedAt {
+  readonly now: Date;
+  scope(): Scope;
+}
+
+export const reachedByKind: Readonly<Record<StepKind, (spec: StepSpec, at: ReachedAt) => Reached>> = {
+  execution: () => ({ to: "ready" }),
+  subJob: () => notYet("sub_job"),
+  approval: () => notYet("approval"),
+  signal: () => notYet("signal"),
+  sleep: () => notYet("sleep"),
+};
+
+function notYet(field: string): Reached {
+  return { to: "failed", reason: "COMMAND_REFUSED", message: `this version cannot run steps with ${field}` };
+}
