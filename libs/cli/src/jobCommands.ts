@@ -1,7 +1,7 @@
 /** `capstan job …`: everything about jobs but submitting them and reading their output. */
 import { randomUUID } from "node:crypto";
 import type { Capstan } from "@capstan/client";
-import { Job } from "@capstan/proto/capstan/job/v1/job.ts";
+import { Job, Step } from "@capstan/proto/capstan/job/v1/job.ts";
 import { type Event, Event as EventMessage } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import type { Command } from "commander";
 import { durationOfMs } from "./durations.ts";
@@ -11,7 +11,7 @@ import { ExitError, exitCodes } from "./failure.ts";
 import { buildFilter } from "./filter.ts";
 import { watchJob } from "./followJob.ts";
 import { isFinal } from "./jobState.ts";
-import { formatJob, formatJobs } from "./jobView.ts";
+import { formatJob, formatJobs, formatSteps } from "./jobView.ts";
 import {
   type CommonOptions,
   collect,
@@ -159,6 +159,24 @@ function listFacts(jobId: string, options: CommonOptions & { readonly limit: num
   });
 }
 
+function listSteps(
+  jobId: string,
+  options: CommonOptions & { readonly limit: number; readonly step?: string },
+): Promise<void> {
+  return withCapstan(options, async (capstan) => {
+    const parentStep = options.step ?? "";
+    const found = await firstItems(options.limit, async (page) => {
+      const { steps, nextPageToken } = await capstan.jobs.listSteps({ jobId, parentStep, ...page });
+      return { items: steps, nextPageToken };
+    });
+    await print(
+      options.output,
+      found.map((step) => Step.toJSON(step)),
+      () => formatSteps(found, new Date()),
+    );
+  });
+}
+
 /** Adds the commands to `capstan job`. */
 export function addJobCommands(job: Command): void {
   withCommon(job.command("get"))
@@ -192,6 +210,12 @@ export function addJobCommands(job: Command): void {
     .description("Run a job that has ended without success again, as a new job.")
     .argument("<job-id>")
     .action(retryJob);
+  withCommon(job.command("steps"))
+    .description("List the steps of a job, and the items of those that run once for each.")
+    .argument("<job-id>")
+    .option("--step <name>", "only the items of this step")
+    .addOption(limitOption().default(11_000))
+    .action(listSteps);
   withCommon(job.command("events"))
     .description("List the facts of a job.")
     .argument("<job-id>")

@@ -2,10 +2,28 @@
  * Job files: YAML or JSON whose content is exactly the proto JSON mapping of `JobSpec`; a list, or several documents, are
  * several jobs. Strict on purpose: a misspelt field that is passed over in silence is a job that runs without its timeout.
  */
+import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 import type { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { parseAllDocuments } from "yaml";
 import { UsageError } from "./failure.ts";
 import { jobSpecFields } from "./jobSpecFields.ts";
+
+/** The text of a job file; `-` is standard input. */
+export async function readJobFile(file: string): Promise<string> {
+  if (file === "-") return text(process.stdin);
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "syscall" in error) throw new UsageError(`cannot read ${file}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** As it is called in messages. */
+export function nameOfJobFile(file: string): string {
+  return file === "-" ? "standard input" : file;
+}
 
 /** The values of all documents of a file, maps as `Map`. Refuses bad syntax, duplicate keys and unknown tags. */
 function parseDocuments(content: string, fileName: string): readonly unknown[] {

@@ -12,6 +12,7 @@ import { addRunCommand } from "./runCommand.ts";
 import { addSagaCommands } from "./sagaCommands.ts";
 import { addSubmitCommand } from "./submitCommand.ts";
 import { addSystemCommands, addVersionCommand, readVersion } from "./systemCommands.ts";
+import { addValidateCommand } from "./validateCommand.ts";
 import { addWorkerCommands } from "./workerCommands.ts";
 
 const environmentHelp = `
@@ -36,6 +37,7 @@ export function createProgram(): Command {
   addRunCommand(program);
   const job = program.command("job").description("Jobs: submit, look at, follow, cancel and retry them.");
   addSubmitCommand(job);
+  addValidateCommand(job);
   addJobCommands(job);
   addJobLogsCommand(job);
   addProviderCommands(program.command("provider").description("Providers: the places where jobs run."));

@@ -1,7 +1,5 @@
 /** `capstan job submit`: one job or many from a file. */
 import { randomUUID } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { text } from "node:stream/consumers";
 import type { Capstan } from "@capstan/client";
 import { Job } from "@capstan/proto/capstan/job/v1/job.ts";
 import type { SubmitJobRequest, SubmitJobResult, SubmitRefusal } from "@capstan/proto/capstan/job/v1/job_service.ts";
@@ -10,7 +8,7 @@ import type { Command } from "commander";
 import { ExitError, exitCodes, UsageError } from "./failure.ts";
 import { followJob } from "./followJob.ts";
 import { requireSuccess, waitForEnd } from "./jobCommands.ts";
-import { parseJobFile } from "./jobFile.ts";
+import { nameOfJobFile, parseJobFile, readJobFile } from "./jobFile.ts";
 import { formatJob, formatJobs } from "./jobView.ts";
 import { type CommonOptions, withCommon } from "./options.ts";
 import { note, print, terminalWidth } from "./output.ts";
@@ -23,16 +21,6 @@ interface SubmitOptions extends CommonOptions {
   readonly wait?: true;
   readonly follow?: true;
   readonly validateOnly?: true;
-}
-
-async function readJobs(file: string): Promise<readonly JobSpec[]> {
-  if (file === "-") return parseJobFile(await text(process.stdin), "standard input");
-  try {
-    return parseJobFile(await readFile(file, "utf8"), file);
-  } catch (error) {
-    if (error instanceof Error && "syscall" in error) throw new UsageError(`cannot read ${file}: ${error.message}`);
-    throw error;
-  }
 }
 
 async function submitOne(capstan: Capstan, request: SubmitJobRequest, options: SubmitOptions): Promise<void> {
@@ -122,7 +110,7 @@ async function submitMany(
 }
 
 async function submit(options: SubmitOptions): Promise<void> {
-  const specs = await readJobs(options.file);
+  const specs = parseJobFile(await readJobFile(options.file), nameOfJobFile(options.file));
   const [only, ...others] = specs;
   const isOne = only !== undefined && others.length === 0;
   if (!isOne && options.idempotencyKey !== undefined) throw new UsageError("an idempotency key is for one job only");

@@ -49,6 +49,10 @@ interface Common extends Keys {
   readonly stopGraceMs?: number;
   readonly notBefore?: Date;
   readonly source?: string;
+  /** The queue it waits in; `default` unless said. */
+  readonly queue?: string;
+  /** Jobs of one queue with the same key share the limit that the queue sets per key. */
+  readonly concurrencyKey?: string;
   readonly retry?: Retry;
   readonly constraints?: readonly LabelConstraint[];
 }
@@ -79,7 +83,7 @@ export interface CommandJob extends Common {
   readonly handler?: never;
 }
 
-/** A job by its whole spec, as the contract has it. */
+/** A job by its whole spec, as the contract has it: also a workflow of many steps. */
 export interface SpecJob extends Keys {
   readonly spec: Parameters<typeof JobSpec.fromPartial>[0];
 }
@@ -126,8 +130,8 @@ function specOf(job: Common, step: StepSpec): JobSpec {
     priority: job.priority ?? 0,
     notBefore: job.notBefore,
     source: job.source ?? "",
-    queue: "",
-    concurrencyKey: "",
+    queue: job.queue ?? "",
+    concurrencyKey: job.concurrencyKey ?? "",
     input: undefined,
     onSuccess: [],
     onFailure: [],

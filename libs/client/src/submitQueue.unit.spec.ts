@@ -85,7 +85,7 @@ test("a call whose answer was lost is repeated with the same request ids", async
   const again = await nextCall(1);
   expect(again.requests.map(({ requestId }) => requestId)).toEqual(["0"]);
   again.accept();
-  await expect(answer).resolves.toEqual({ jobId: "job of 0", existed: false });
+  await expect(answer).resolves.toEqual({ jobId: "job of 0", existed: false, warnings: [] });
 });
 
 test("when nobody answers before the deadline, a submit fails with why nobody did", async () => {
