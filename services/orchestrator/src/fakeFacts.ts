@@ -46,6 +46,8 @@ export interface FakeJob {
   readonly memoryMib?: number;
   readonly attempt?: number;
   readonly traceparent?: string;
+  readonly queue?: string;
+  readonly key?: string;
 }
 
 function factOf(noun: string, event: string, aggregateId: string, sequence: number, data: object): Fact {
@@ -64,8 +66,9 @@ function factOf(noun: string, event: string, aggregateId: string, sequence: numb
 }
 
 /** `job.submitted` of a job whose one step is READY. */
-export function submitted({ jobId = uuidv7(), priority = 0, traceparent, ...job }: FakeJob = {}): Fact {
-  const data = JobEvent.fromJSON({ jobId, name: "example", priority, steps: [readyStep(job)] });
+export function submitted(fake: FakeJob = {}): Fact {
+  const { jobId = uuidv7(), priority = 0, traceparent, queue = "", key: concurrencyKey = "", ...job } = fake;
+  const data = JobEvent.fromJSON({ jobId, name: "example", priority, queue, concurrencyKey, steps: [readyStep(job)] });
   return { ...factOf("job", "submitted", jobId, 1, JobEvent.toJSON(data) as object), traceparent: traceparent ?? null };
 }
 

@@ -4,13 +4,17 @@ import { connectNats, consumeFacts, createPublisher, ensureStream, type Received
 import { migrate, openPool, startRelay } from "@capstan/postgres";
 import { ExecutionInternalServiceClient } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import { JobInternalServiceClient } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
+import { QueueServiceService } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import { SagaServiceService } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { ProviderInternalServiceClient } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import { type App, runService } from "@capstan/service";
 import { type Config, configSchema } from "./config.ts";
+import { createDrainRates } from "./drainRate.ts";
 import { handleExecutionFacts, handleJobFacts } from "./handleFacts.ts";
 import { createKnownQueues } from "./knownQueues.ts";
 import { startPlacing } from "./placeSagas.ts";
+import { createQueueService } from "./queueService.ts";
+import type { Saga } from "./runJob.ts";
 import { createSagaService } from "./sagaService.ts";
 import { startSagaTelemetry } from "./telemetry.ts";
 import { startWaking } from "./wakeSagas.ts";
@@ -47,7 +51,15 @@ export async function start(app: App, config: Config): Promise<void> {
   startRelay({ pool, context: schema, publish, log, app });
   const queues = createKnownQueues(pool);
   const base = { pool, contexts, queues };
-  const placing = startPlacing(app, { ...base, onPlaced: startSagaTelemetry(pool) });
+  const noteSagas = startSagaTelemetry(pool);
+  const drain = createDrainRates();
+  const onPlaced = (sagas: readonly Saga[]) => {
+    noteSagas(sagas);
+    drain.note(sagas);
+  };
+  const placing = startPlacing(app, { ...base, onPlaced });
+  // A queue may be changed at another replica. One fact more or less does no harm: they are also read every few seconds.
+  nats.subscribe("capstan.v1.*.orchestrator.queue.*.*", { callback: () => placing.requeued() });
   const deps = { ...base, onFreed: placing.freed, placing };
   startWaking(app, deps);
 
@@ -80,6 +92,7 @@ export async function start(app: App, config: Config): Promise<void> {
     await handlers.execution(facts.filter((fact) => fact.context === "execution"));
   };
   app.addService(SagaServiceService, createSagaService({ ...deps, handleFacts }));
+  app.addService(QueueServiceService, createQueueService({ ...deps, drain }));
 }
 
 if (import.meta.main) await runService("orchestrator", configSchema, start);

@@ -38,3 +38,30 @@ export function whyHeld(
 function sayRate(rate: RateLimit | null): string {
   return rate === null ? "" : `${rate.count} in ${rate.periodMs / 1_000} s`;
 }
+
+/** What would have to change, for people; "" where it goes on by itself. */
+export function remedyFor(
+  reason: string,
+  stage: string,
+  { queue, sagaId }: { readonly queue: string; readonly sagaId: string },
+): string {
+  if (stage === "PARKED") return `mend the cause, then: capstan saga retry ${sagaId} (or skip, or compensate)`;
+  switch (reason) {
+    case "QUEUE_PAUSED":
+      return `capstan queue resume ${queue}`;
+    case "QUEUE_LIMIT":
+      return `one of the queue has to end, or: capstan queue set ${queue} --max-running`;
+    case "KEY_LIMIT":
+      return `one with its key has to end, or: capstan queue set ${queue} --max-running-per-key`;
+    case "RATE_LIMIT":
+      return `the period has to pass, or: capstan queue set ${queue} --rate`;
+    case "NO_PROVIDER_MATCHES":
+      return "a provider that passes has to be registered or changed, or the step be submitted with another placement";
+    case "PROVIDER_UNHEALTHY":
+      return "a provider that matches has to answer its probes again; see capstan provider get";
+    case "NO_CAPACITY":
+      return "something has to end on a provider that matches, or the provider be given more: capstan provider update";
+    default:
+      return "";
+  }
+}

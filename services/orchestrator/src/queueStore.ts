@@ -130,7 +130,7 @@ export async function countQueues(db: Db, keys: readonly QueueKey[]): Promise<re
              cross join lateral (
                select count(*)::int as count, min(ready_time) as oldest
                  from (select ready_time from orchestrator.saga
-                        where stage = 'WAITING' and tenant = k.tenant and queue = k.queue limit $3) some) waiting
+                        where stage = 'WAITING' and tenant = k.tenant and queue = k.queue limit $3) few) waiting
             order by k.n`,
     values: [keys.map(({ tenant }) => tenant), keys.map(({ queue }) => queue), maxCounted],
   });
@@ -187,7 +187,7 @@ export async function readBegun(
                     cross join unnest($1::text[], $2::text[], $3::float8[], $4::float8[])
                           as k (tenant, queue, period_ms, key_period_ms)
                      join orchestrator.begun b on b.tenant = k.tenant and b.queue = k.queue
-                      and b.begin_time > now - greatest(k.period_ms, k.key_period_ms) * interval '1 millisecond') some
+                      and b.begin_time > now - greatest(k.period_ms, k.key_period_ms) * interval '1 millisecond') recent
             group by tenant, queue, key`,
     values: [
       periods.map(({ tenant }) => tenant),

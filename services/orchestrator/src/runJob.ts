@@ -230,7 +230,7 @@ function moveParked(saga: Saga, verb: "retried" | "skipped" | "compensated"): Ad
 }
 
 /** What an operator should know. A saga that goes its normal way is silent: the facts of job and execution tell its path. */
-export type News = "parked" | "retried" | "skipped" | "compensated";
+export type News = "waiting" | "parked" | "retried" | "skipped" | "compensated";
 
 /** What a move is told as, in order. */
 export function newsOf(before: Saga, after: Saga): readonly News[] {
@@ -238,9 +238,15 @@ export function newsOf(before: Saga, after: Saga): readonly News[] {
   if (before.stage === "PARKED" && after.reason === "OPERATOR" && after.stage === before.parkedStage)
     news.push("retried");
   if (before.stage === "PARKED" && after.outcome?.type === "SKIPPED") news.push("skipped");
+  if (isBlocked(after) && !(isBlocked(before) && before.reason === after.reason)) news.push("waiting");
   if (before.stage !== "PARKED" && after.stage === "PARKED") news.push("parked");
   if (before.stage !== "COMPENSATED" && after.stage === "COMPENSATED") news.push("compensated");
   return news;
+}
+
+/** It waits for something else than its turn. */
+function isBlocked({ stage, reason }: Saga): boolean {
+  return stage === "WAITING" && reason !== "QUEUED" && reason !== "OPERATOR";
 }
 
 function only(saga: Saga, ...commands: readonly Command[]): Advance {

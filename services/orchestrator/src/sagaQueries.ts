@@ -85,3 +85,63 @@ export async function listSagas(
   });
   return rows;
 }
+
+/** A live saga as somebody who asks after it needs it. */
+export interface Standing {
+  readonly id: string;
+  /** Since when it is in its stage, or waits for its reason. */
+  readonly since: Date;
+  /** Of one that waits: how many go before it in its list, at most 10,000. */
+  readonly ahead: number;
+  /** Of one that waits: what the first of its list waits for. */
+  readonly headReason: string;
+  readonly headMessage: string;
+}
+
+const maxAhead = 10_000;
+
+export async function readStandings(db: Db, ids: readonly string[]): Promise<ReadonlyMap<string, Standing>> {
+  const { rows } = await db.query<Standing>({
+    text: `select s.id, coalesce(s.reason_time, case when s.stage = 'WAITING' then s.ready_time else s.stage_time end) as since,
+                  ahead.count as ahead, coalesce(head.reason, '') as "headReason", coalesce(head.message, '') as "headMessage"
+             from orchestrator.saga s
+             cross join lateral (
+               select count(*)::int as count
+                 from (select 1
+                         from orchestrator.saga a
+                        where s.stage = 'WAITING' and a.stage = 'WAITING' and a.tenant = s.tenant and a.queue = s.queue
+                          and a.concurrency_key = s.concurrency_key and a.placement_key = s.placement_key
+                          and a.order_time <= s.order_time
+                          and (a.order_time, coalesce(a.deadline_time, 'infinity'), a.position)
+                              < (s.order_time, coalesce(s.deadline_time, 'infinity'), s.position)
+                        limit $2) before) ahead
+             left join lateral (
+               select a.reason, a.message
+                 from orchestrator.saga a
+                where s.stage = 'WAITING' and a.stage = 'WAITING' and a.tenant = s.tenant and a.queue = s.queue
+                  and a.concurrency_key = s.concurrency_key and a.placement_key = s.placement_key
+                order by a.order_time, a.deadline_time, a.position
+                limit 1) head on true
+            where s.id = any($1::uuid[])`,
+    values: [ids, maxAhead],
+  });
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** Whose attempts run on providers, by provider and job name, the most first. For people: it reads all that is placed. */
+export async function countHolders(
+  db: Db,
+  tenant: string,
+  providers: readonly string[],
+): Promise<readonly { readonly provider: string; readonly jobName: string; readonly count: number }[]> {
+  const { rows } = await db.query<{ provider: string; jobName: string; count: number }>({
+    text: `select placed ->> 'providerName' as provider, job_name as "jobName", count(*)::int as count
+             from orchestrator.saga
+            where stage in ('RESERVED', 'STARTED', 'COMPENSATING') and tenant = $1 and placed ->> 'providerName' = any($2::text[])
+            group by 1, 2
+            order by 3 desc, 1, 2
+            limit 20`,
+    values: [tenant, providers],
+  });
+  return rows;
+}

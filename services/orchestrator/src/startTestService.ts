@@ -1,6 +1,7 @@
 /** The service as its own process among contexts that the test plays, for the specs beside this file. */
 import { connectTo, type PromiseClient } from "@capstan/grpc";
 import { migrate } from "@capstan/postgres";
+import { QueueServiceClient } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import type { Saga } from "@capstan/proto/capstan/orchestrator/v1/saga.ts";
 import { SagaServiceClient } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { createTestDatabase, noMigrations, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
@@ -12,6 +13,7 @@ import { sagaId } from "./runJob.ts";
 
 export interface TestOrchestrator {
   readonly sagas: PromiseClient<SagaServiceClient>;
+  readonly queues: PromiseClient<QueueServiceClient>;
   /** Sends the signal and answers when the process has ended: its exit code, or the name of the signal. */
   end(signal: "SIGTERM" | "SIGKILL"): Promise<number | string>;
 }
@@ -48,15 +50,16 @@ export async function openTestWorld(): Promise<TestWorld> {
       },
     });
     await service.start();
-    const sagas = connectTo(
-      SagaServiceClient,
-      String(service.log.findLast(({ msg }) => msg === "ready")?.["grpcAddress"]),
-    );
+    const address = String(service.log.findLast(({ msg }) => msg === "ready")?.["grpcAddress"]);
+    const sagas = connectTo(SagaServiceClient, address);
+    const queues = connectTo(QueueServiceClient, address);
     const orchestrator: TestOrchestrator = {
       sagas,
+      queues,
       async end(signal) {
         running.delete(orchestrator);
         sagas.close();
+        queues.close();
         return service.kill(signal);
       },
     };

@@ -141,7 +141,7 @@ export interface SimulateQueueRequest {
   span:
     | Duration
     | undefined;
-  /** Who sends what: 1 to 64, and at most 200,000 jobs in all. */
+  /** Who sends what: 1 to 64, and at most 20,000 jobs in all. */
   loads: SimulatedLoad[];
   /** The settings of queues by name; others have none. */
   queues: { [key: string]: QueueSettings };
@@ -226,7 +226,7 @@ export interface AttemptExplanation {
     | undefined;
   /** What would have to change, for people; empty if it goes its normal way. */
   remedy: string;
-  /** How many of its queue go before it, counted up to 10,000; -1 if it does not wait. */
+  /** How many go before it of those with its queue, key and kind of place, counted up to 10,000; -1 if it does not wait. */
   ahead: number;
   /** When it may begin, by the rate at which its queue is drained; absent where that cannot be said. */
   estimatedBeginTime:
