@@ -169,12 +169,12 @@ export function toMessage(view: JobView): JobMessage {
   });
 }
 
-export function eventMessage({ id, noun, event, sequence, time, data }: StoredFact): Event {
+export function eventMessage({ id, noun, event, sequence, time, json }: StoredFact): Event {
   return {
     id,
     type: `capstan.job.v1.${noun}.${event}`,
     sequence,
     time,
-    data: data as { [key: string]: unknown },
+    data: JSON.parse(json) as { [key: string]: unknown },
   };
 }

@@ -27,7 +27,7 @@ export interface TestService {
   ready(name: string, slots: number, fields?: Partial<RegisterProviderRequest>): Promise<string>;
   /** Reports a pool of one worker, as it was observed at this call unless told otherwise; gives back the answer. */
   report(pool?: Partial<PoolReport>): Promise<PoolAnswer>;
-  factsOf(providerId: string): Promise<readonly StoredFact[]>;
+  factsOf(providerId: string): Promise<readonly (StoredFact & { readonly data: object })[]>;
   /** Forgets everything, for the next test. */
   clear(): Promise<void>;
   stop(): Promise<void>;
@@ -70,7 +70,8 @@ export async function startTestService(): Promise<TestService> {
       const { answers } = await orchestrator.reportPools({ pools: [aReport(fields)] });
       return answers[0] ?? { providerId: "", refusal: "no answer" };
     },
-    factsOf: (providerId) => listFacts(pool, providerId, 0, 1_000),
+    factsOf: async (providerId) =>
+      (await listFacts(pool, providerId, 0, 1_000)).map((fact) => ({ ...fact, data: JSON.parse(fact.json) as object })),
     async clear() {
       await pool.query("truncate provider, reservation, event, outbox");
     },

@@ -31,11 +31,11 @@ const settings = {
   listen_addresses: loopback,
   unix_socket_directories: "",
   max_connections: "100",
-  shared_buffers: "64MB",
+  shared_buffers: "128MB",
   fsync: "on",
   synchronous_commit: "on",
   full_page_writes: "on",
-  max_wal_size: "1GB",
+  max_wal_size: "2GB",
   checkpoint_timeout: "10min",
   autovacuum_naptime: "10s",
   io_method: "sync", // saves three processes
