@@ -4,6 +4,7 @@ import type { JobSpec, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Job, Step } from "./job.ts";
 import type { NewJob } from "./jobStore.ts";
 import type { Plan } from "./plan.ts";
+import { concurrencyKeyOf } from "./renderStep.ts";
 import { noRetry } from "./retry.ts";
 import { retryPolicyOf } from "./stepPolicy.ts";
 
@@ -35,7 +36,7 @@ export function birthOf(
     name: spec.name,
     priority: spec.priority,
     queue: spec.queue || "default",
-    concurrencyKey: spec.concurrencyKey,
+    concurrencyKey: concurrencyKeyOf(spec),
     deadlineTime: null,
     isWorkflow: plan !== null,
     ending: null,

@@ -3,9 +3,10 @@
  * step over the same scope always gives the same. What was filled in is checked like what was submitted, since it comes from results
  * and inputs that nobody has looked at.
  */
+import { type FieldViolation, invalid } from "@capstan/errors";
 import { ExpressionError, evaluate, splitTemplate, Work } from "@capstan/expressions";
-import type { ForEach, Sleep, StepSpec, TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
-import { durationMs, shownKey } from "./fieldChecks.ts";
+import type { ForEach, JobSpec, Sleep, StepSpec, TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { checkLine, durationMs, shownKey } from "./fieldChecks.ts";
 import { measureJson } from "./handlerSpec.ts";
 import { checkTexts, isTemplate } from "./stepSpec.ts";
 
@@ -155,6 +156,24 @@ function shownExpression(expression: string): string {
 
 function resultOf(field: string, expression: string, scope: Scope): unknown {
   return told(field, expression, () => evaluate(expression, scope));
+}
+
+/** The key of a job in its queue. Refuses a spec whose key cannot be made of its input. */
+export function concurrencyKeyOf({ concurrencyKey, input }: JobSpec): string {
+  if (!isTemplate(concurrencyKey)) return concurrencyKey;
+  const field = "concurrency_key";
+  const violations: FieldViolation[] = [];
+  const refuse = (at: string, description: string) => violations.push({ field: `spec.${at}`, description });
+  try {
+    const scope = { input: input ?? null, steps: {}, job: {} };
+    const key = textOf(filled(concurrencyKey, field, { scope, work: new Work(), left: maxFilledBytes }));
+    checkLine(key, field, 256, refuse);
+    if (violations.length === 0) return key;
+  } catch (error) {
+    if (!(error instanceof ExpressionError)) throw error;
+    refuse(field, error.message.replace(`${field}: `, ""));
+  }
+  throw invalid(violations);
 }
 
 /** Whether a step runs, by its `when`; an empty one says yes. */

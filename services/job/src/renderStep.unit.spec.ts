@@ -1,7 +1,7 @@
 import { ExpressionError } from "@capstan/expressions";
-import { ForEach, Sleep, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { ForEach, JobSpec, Sleep, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { describe, expect, it, test } from "vitest";
-import { conditionOf, itemsOf, renderStep, type Scope, sleepTimeOf } from "./renderStep.ts";
+import { concurrencyKeyOf, conditionOf, itemsOf, renderStep, type Scope, sleepTimeOf } from "./renderStep.ts";
 
 const scope: Scope = {
   input: { n: 3, name: "Ada", list: [1, "two"], big: "x".repeat(200_000), evil: "$" + "{{ job.id }}", nul: "a\0b" },
@@ -130,6 +130,22 @@ it("a step of very many expressions may do no more work than one", () => {
   const start = performance.now();
   expect(() => renderStep(aStep({ handler: "h", input }), scope)).toThrow("more than 300000 units of work");
   expect(performance.now() - start).toBeLessThan(1_000);
+});
+
+describe("the key of a job", () => {
+  const keyOf = (concurrencyKey: string, input: unknown) =>
+    concurrencyKeyOf({ ...JobSpec.fromJSON({ concurrencyKey }), input });
+  it("is made of its input", () => {
+    expect(keyOf("", {})).toBe("");
+    expect(keyOf("plain", undefined)).toBe("plain");
+    expect(keyOf("user-${{ input.user.id }}", { user: { id: 7 } })).toBe("user-7");
+  });
+  it.each([
+    ["${{ input.user }}", {}, "reads input.user, which is not there"],
+    ["${{ input.user }}", undefined, "reads input.user of null"],
+    ["${{ input }}", "x".repeat(257), "is 257 characters; the limit is 256"],
+    ["${{ input }}", "a\nb", "control characters"],
+  ])("%s of %o is refused", (key, input, message) => expect(() => keyOf(key, input)).toThrow(message));
 });
 
 describe("a condition", () => {
