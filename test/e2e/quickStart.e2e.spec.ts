@@ -117,6 +117,10 @@ const trials: Readonly<Record<string, (line: string) => Promise<void>>> = {
   "npx capstan job submit -f examples/retry.yaml --wait": async (line) => {
     expect((await type(line).ended).code).toBe(0);
   },
+  "npx capstan job validate -f examples/ci.yaml": async (line) => {
+    const { code, stdout } = await type(line).ended;
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "examples/ci.yaml: the job can be submitted\n" });
+  },
   "npx capstan job list --state failed": async (line) => {
     const { code, stdout } = await type(line).ended;
     expect(code).toBe(0);

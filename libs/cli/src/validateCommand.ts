@@ -54,11 +54,13 @@ async function validate({ file, ...options }: CommonOptions & { readonly file: s
   const specs = parseJobFile(content, name);
   const answers = await withCapstan(options, (capstan) => problemsOf(capstan, specs));
   const lines = jobFileLines(content);
-  const problems = answers.flatMap((fields, job) =>
-    fields.map(
-      ({ field, description }): Problem => ({ job: job + 1, field, line: lines[job]?.(field) ?? 1, description }),
-    ),
-  );
+  const problems = answers
+    .flatMap((fields, job) =>
+      fields.map(
+        ({ field, description }): Problem => ({ job: job + 1, field, line: lines[job]?.(field) ?? 1, description }),
+      ),
+    )
+    .toSorted((left, right) => left.line - right.line);
   const count = specs.length === 1 ? "the job" : `all ${specs.length} jobs`;
   if (options.output !== "table") await print(options.output, problems, () => "");
   else if (problems.length === 0)

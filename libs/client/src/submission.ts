@@ -85,8 +85,17 @@ export interface CommandJob extends Common {
 
 /** A job by its whole spec, as the contract has it: also a workflow of many steps. */
 export interface SpecJob extends Keys {
-  readonly spec: Parameters<typeof JobSpec.fromPartial>[0];
+  readonly spec: Given<JobSpec>;
 }
+
+/** A message of the contract of which everything may be left out, made of anything that has the fields. */
+type Given<T> = 0 extends 1 & T
+  ? unknown
+  : T extends Date | Uint8Array | string | number | boolean | undefined
+    ? T
+    : T extends readonly (infer Item)[]
+      ? readonly Given<Item>[]
+      : { readonly [Field in keyof T]?: Given<T[Field]> | undefined };
 
 /** A request, and about how many bytes it is. */
 export interface Submission {
@@ -103,7 +112,7 @@ export function submissionOf(job: HandlerJob | CommandJob | SpecJob, requestId: 
     template: undefined,
   };
   if ("spec" in job) {
-    const spec = JobSpec.fromPartial(job.spec);
+    const spec = JobSpec.fromPartial(job.spec as Parameters<typeof JobSpec.fromPartial>[0]);
     return { request: { spec, ...keys }, weight: JobSpec.encode(spec).finish().length };
   }
   const input = payloadOf(job.handler === undefined ? undefined : (job as HandlerJob).input);
