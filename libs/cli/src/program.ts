@@ -3,11 +3,13 @@ import { Command } from "commander";
 import { addCompletionCommand } from "./completionCommand.ts";
 import { addEventCommands } from "./eventCommands.ts";
 import { addExecutionCommands } from "./executionCommands.ts";
+import { addExplainCommand } from "./explainCommand.ts";
 import { exitCodesHelp } from "./failure.ts";
 import { addJobCommands } from "./jobCommands.ts";
 import { addJobLogsCommand } from "./jobLogsCommand.ts";
 import { addMigrateCommands } from "./migrateCommand.ts";
 import { addProviderCommands } from "./providerCommands.ts";
+import { addQueueCommands } from "./queueCommands.ts";
 import { addRunCommand } from "./runCommand.ts";
 import { addSagaCommands } from "./sagaCommands.ts";
 import { addSubmitCommand } from "./submitCommand.ts";
@@ -45,6 +47,8 @@ export function createProgram(): Command {
   addExecutionCommands(
     program.command("execution").description("Executions: the attempts of steps, each on one provider."),
   );
+  addQueueCommands(program.command("queue").description("Queues: where jobs wait for their turn, and their limits."));
+  addExplainCommand(program);
   addEventCommands(program.command("events").description("Facts on NATS, live, and dead letters."));
   addSagaCommands(program.command("saga").description("Sagas: the path of each attempt, for operators."));
   addMigrateCommands(program.command("migrate").description("The schemas of the services in Postgres."));

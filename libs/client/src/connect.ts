@@ -7,6 +7,7 @@ import { connectTo, type PromiseClient } from "@capstan/grpc/client";
 import { ExecutionServiceClient } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
 import { WorkerServiceClient } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import { JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { QueueServiceClient } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import { SagaServiceClient } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { ProviderServiceClient } from "@capstan/proto/capstan/provider/v1/provider_service.ts";
 import type { Handlers } from "./handlers.ts";
@@ -18,6 +19,7 @@ export interface Addresses {
   readonly providers?: string;
   /** One, or that of each runner: a worker takes one of them, and another when that fails. */
   readonly executions?: string | readonly string[];
+  /** Of sagas and queues. */
   readonly sagas?: string;
 }
 
@@ -35,6 +37,7 @@ export interface Capstan<H extends Handlers = Handlers> {
   readonly providers: PromiseClient<ProviderServiceClient>;
   readonly executions: PromiseClient<ExecutionServiceClient>;
   readonly sagas: PromiseClient<SagaServiceClient>;
+  readonly queues: PromiseClient<QueueServiceClient>;
   /** The workers that are connected, to look at. */
   readonly workers: Pick<PromiseClient<WorkerServiceClient>, "listWorkers">;
   /**
@@ -60,17 +63,19 @@ export function connect<H extends Handlers = Handlers>(options: ConnectOptions):
   const runners = [addresses.executions ?? address].flat();
   const executions = connectTo(ExecutionServiceClient, runners[0] ?? address, { deadlineMs });
   const sagas = connectTo(SagaServiceClient, addresses.sagas ?? address, { deadlineMs });
+  const queues = connectTo(QueueServiceClient, addresses.sagas ?? address, { deadlineMs });
   const workers = connectTo(WorkerServiceClient, runners[0] ?? address, { deadlineMs });
   return {
     jobs: openJobs<H>(jobs, { deadlineMs, closed: closing.signal }),
     providers,
     executions,
     sagas,
+    queues,
     workers,
     worker: (workerOptions) => startWorker(workerOptions, { addresses: runners, closed: closing.signal }),
     close() {
       closing.abort();
-      for (const client of [jobs, providers, executions, sagas, workers]) client.close();
+      for (const client of [jobs, providers, executions, sagas, queues, workers]) client.close();
     },
   };
 }
