@@ -1,17 +1,16 @@
 /** Jobs as messages and facts. Domain words are the enum names without their prefix, so that both sides type-check. */
 import { createHash } from "node:crypto";
 import { type Fact, type StoredFact, uuidv7 } from "@capstan/postgres";
-import { Job as JobMessage, type Reason as ReasonMessage, reasonFromJSON } from "@capstan/proto/capstan/job/v1/job.ts";
+import { type Reason as ReasonMessage, reasonFromJSON } from "@capstan/proto/capstan/job/v1/job.ts";
 import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
 import type { ExecutionReport } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import type { Event } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec, type StepSpec, TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Change, Job, Step } from "./job.ts";
 import { isJobTerminal } from "./job.ts";
-import type { JobView } from "./jobQueries.ts";
 import type { Report } from "./report.ts";
 
-function reasonMessage(reason: string): ReasonMessage {
+export function reasonMessage(reason: string): ReasonMessage {
   return reasonFromJSON(`REASON_${reason}`);
 }
 
@@ -130,44 +129,6 @@ const outcomes: Readonly<Record<string, Report["outcome"]>> = {
   EXECUTION_OUTCOME_LOST: "LOST",
   EXECUTION_OUTCOME_SKIPPED: "SKIPPED",
 };
-
-export function toMessage(view: JobView): JobMessage {
-  return JobMessage.fromPartial({
-    id: view.id,
-    tenant: view.tenant,
-    spec: JobSpec.fromJSON(view.spec),
-    state: `JOB_STATE_${view.state}`,
-    reason: reasonMessage(view.reason),
-    message: view.message,
-    stateTime: view.stateTime,
-    createTime: view.createTime,
-    startTime: view.startTime ?? undefined,
-    endTime: view.endTime ?? undefined,
-    deadlineTime: view.deadlineTime ?? undefined,
-    steps: view.steps.map((step) => ({
-      name: step.name,
-      state: `STEP_STATE_${step.state}` as const,
-      reason: reasonMessage(step.reason),
-      message: step.message,
-      stateTime: new Date(step.stateTime),
-      attempt: step.attempt,
-      executionId: step.executionId ?? "",
-      dueTime: step.dueTime === null ? undefined : new Date(step.dueTime),
-      exitCode: step.exitCode ?? undefined,
-      result: step.result ?? undefined,
-      startTime: step.startTime === null ? undefined : new Date(step.startTime),
-      endTime: step.endTime === null ? undefined : new Date(step.endTime),
-      providerName: step.providerName,
-    })),
-    result: view.result ?? undefined,
-    retryOf: view.retryOf ?? "",
-    idempotencyKey: view.idempotencyKey ?? "",
-    sequence: view.sequence,
-    template: view.template ?? "",
-    templateVersion: view.templateVersion ?? 0,
-    scheduleId: view.scheduleId ?? "",
-  });
-}
 
 export function eventMessage({ id, noun, event, sequence, time, json }: StoredFact): Event {
   return {

@@ -1,7 +1,8 @@
 /** What users read of jobs. Moving them is in jobStore.ts. */
 import { type Filter, type FilterFields, filterToSql } from "@capstan/grpc";
 import type { Db } from "@capstan/postgres";
-import type { JobState, StepState } from "./job.ts";
+import type { JobState } from "./job.ts";
+import { type ItemCountsView, itemCountsOf, type StepView, stepAsJson } from "./stepQueries.ts";
 
 /** A job as it is shown. Times of steps come as ISO text, because they are aggregated as JSON. */
 export interface JobView {
@@ -24,23 +25,10 @@ export interface JobView {
   readonly template: string | null;
   readonly templateVersion: number | null;
   readonly scheduleId: string | null;
+  /** Those of the spec, without the items. */
   readonly steps: readonly StepView[];
-}
-
-export interface StepView {
-  readonly name: string;
-  readonly state: StepState;
-  readonly reason: string;
-  readonly message: string;
-  readonly stateTime: string;
-  readonly attempt: number;
-  readonly executionId: string | null;
-  readonly dueTime: string | null;
-  readonly exitCode: number | null;
-  readonly result: unknown;
-  readonly startTime: string | null;
-  readonly endTime: string | null;
-  readonly providerName: string;
+  /** Null if there are none. */
+  readonly items: ItemCountsView | null;
 }
 
 const columns = `
@@ -48,19 +36,34 @@ const columns = `
   j.start_time as "startTime", j.end_time as "endTime", j.deadline_time as "deadlineTime", j.result,
   j.retry_of as "retryOf", j.idempotency_key as "idempotencyKey", j.sequence,
   j.template, j.template_version as "templateVersion", j.schedule_id as "scheduleId",
-  (select json_agg(json_build_object(
-            'name', s.name, 'state', s.state, 'reason', s.reason, 'message', s.message, 'stateTime', s.state_time,
-            'attempt', s.attempt, 'executionId', s.execution_id, 'dueTime', s.due_time, 'exitCode', s.exit_code,
-            'result', s.result, 'startTime', s.start_time, 'endTime', s.end_time, 'providerName', s.provider_name)
-          order by s.position)
+  (select json_agg(${stepAsJson("case when not size.is_too_long then s.result end")} order by s.position)
      from job.step s
-    where s.job_id = j.id) as steps`;
+    where s.job_id = j.id and s.parent is null) as steps,
+  case when j.is_workflow then ${itemCountsOf("j.id")} end as items`;
 
-export async function getJobs(db: Db, tenant: string, ids: readonly string[]): Promise<Map<string, JobView>> {
+/** What the steps of a workflow gave back may be hundreds of megabytes: too long if it is more than $3 bytes. Compressed is told cheaply. */
+const sizes = `
+  cross join lateral (
+    select case when not j.is_workflow then false
+                when (select sum(pg_column_size(r.result)) from job.step r where r.job_id = j.id and r.parent is null) > $3::int then true
+                else coalesce((select sum(octet_length(r.result::text)) from job.step r where r.job_id = j.id and r.parent is null), 0) > $3::int
+           end as is_too_long
+    offset 0) size`;
+
+/** Results of steps that a job is shown with, in all. */
+export const maxShownResultBytes = 1024 * 1024;
+
+/** Jobs by id. Those of several steps come with what these gave back only if that is no longer than this as JSON, in all. */
+export async function getJobs(
+  db: Db,
+  tenant: string,
+  ids: readonly string[],
+  maxResultBytes = maxShownResultBytes,
+): Promise<Map<string, JobView>> {
   const { rows } = await db.query<JobView>({
     name: "get_jobs",
-    text: `select ${columns} from job.job j where j.tenant = $1 and j.id = any($2::uuid[])`,
-    values: [tenant, ids],
+    text: `select ${columns} from job.job j ${sizes} where j.tenant = $1 and j.id = any($2::uuid[])`,
+    values: [tenant, ids, maxResultBytes],
   });
   return new Map(rows.map((row) => [row.id, row]));
 }

@@ -23,9 +23,11 @@ import { coalesce } from "@capstan/service";
 import { checkDuration, checkLine, durationMs } from "./fieldChecks.ts";
 import { followJob } from "./followJob.ts";
 import { assertRetriable, isJobTerminal } from "./job.ts";
-import { eventMessage, toMessage } from "./jobProto.ts";
+import { stepMessages, toMessage } from "./jobMessage.ts";
+import { eventMessage } from "./jobProto.ts";
 import { filterFields, getJobs, type JobView, jobOrders, listJobs } from "./jobQueries.ts";
 import { cancelOf, type MoveJobs } from "./moveJobs.ts";
+import { findSpec, listSteps, readSteps } from "./stepQueries.ts";
 import { type Accepted, type CheckedJob, checkRequest } from "./submitJobs.ts";
 import { checkTemplateJobs, type TemplateRequest } from "./useTemplate.ts";
 
@@ -80,8 +82,8 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
         return { job: { ...firstViewOf(checked, new Date()), id: "" }, existed: false, warnings };
       const { jobId, createTime, existed, begun } = await accept(checked);
       // As it was when it was accepted: reading it back would cost more than accepting it.
-      if (createTime !== null)
-        return { job: firstViewOf({ ...checked, job: begun ?? checked.job }, createTime), existed, warnings };
+      if (createTime !== null && begun === undefined)
+        return { job: firstViewOf(checked, createTime), existed, warnings };
       return { job: toMessage(await readJob(jobId, call)), existed, warnings };
     }),
 
@@ -115,7 +117,7 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
       const page = fitPage(listed, limit, ({ bytes }) => bytes);
       const last = listed.length > page.length ? page.at(-1) : undefined;
       const ids = page.map(({ id }) => id);
-      const jobs = ids.length === 0 ? new Map<string, JobView>() : await getJobs(pool, tenant, ids);
+      const jobs = ids.length === 0 ? new Map<string, JobView>() : await getJobs(pool, tenant, ids, 0);
       return {
         jobs: ids.flatMap((id) => jobs.get(id) ?? []).map(toMessage),
         nextPageToken: last === undefined ? "" : encodePageToken(query, [last.key, last.id]),
@@ -161,6 +163,32 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
 
     ...notYet,
 
+    listSteps: unary(async (request, { tenant }) => {
+      const { jobId, parentStep } = request;
+      if (jobId === "") throw invalid([{ field: "job_id", description: "is required" }]);
+      const spec = uuid.test(jobId) ? await findSpec(pool, tenant, jobId) : undefined;
+      if (spec === undefined) throw notFound("job", jobId.slice(0, 64));
+      const query = { list: "steps", jobId: jobId.toLowerCase(), parentStep };
+      const [position, itemIndex] = decodePageToken(request.pageToken, query)?.map(Number) ?? [];
+      const limit = pageSize(request.pageSize);
+      const listed = await listSteps(pool, {
+        jobId,
+        parent: parentStep,
+        cursor: [position ?? -1, itemIndex ?? -1],
+        limit: limit + 1,
+      });
+      const page = fitPage(listed, limit, ({ bytes }) => bytes);
+      const last = listed.length > page.length ? page.at(-1) : undefined;
+      const names = page.map(({ name }) => name);
+      const { steps, items, open } = await readSteps(pool, jobId, names);
+      const views = names.flatMap((name) => steps.get(name) ?? []);
+      return {
+        steps: stepMessages(JobSpec.fromJSON(JSON.parse(spec)), views, items, (name) => open.has(name)),
+        nextPageToken:
+          last === undefined ? "" : encodePageToken(query, [String(last.position), String(last.itemIndex)]),
+      };
+    }),
+
     listJobEvents: unary(async (request, call) => {
       const job = await readJob(request.jobId, call);
       const query = { list: "job events", jobId: job.id };
@@ -197,7 +225,6 @@ const notYet = {
   resumeJob: unary(unimplemented),
   decideApproval: unary(unimplemented),
   sendSignal: unary(unimplemented),
-  listSteps: unary(unimplemented),
 };
 
 /** A retry is a run of the same template. */
@@ -231,8 +258,7 @@ function refusedResult({ code, reason, message, fields, metadata }: DomainError)
   return { outcome: { $case: "refused", value: refused } };
 }
 
-/** What `validate_only` answers: the job as it would be accepted. */
-/** A job that has just been accepted. */
+/** A job that has just been accepted, or would be, with `validate_only`. */
 function firstViewOf({ job, completedSpec, timeoutMs, idempotencyKey, retryOf, template }: CheckedJob, time: Date) {
   return toMessage({
     ...job,
@@ -253,5 +279,6 @@ function firstViewOf({ job, completedSpec, timeoutMs, idempotencyKey, retryOf, t
       startTime: null,
       endTime: null,
     })),
+    items: null,
   });
 }

@@ -885,11 +885,11 @@ export interface Job {
   deadlineTime:
     | Date
     | undefined;
-  /** The steps, in the order of the spec. */
+  /** The steps, in the order of the spec; the items of `for_each` are left out. */
   steps: Step[];
   /**
    * What the job gave back: the result of the one step that nothing depends on; of several, an object of their results by step name.
-   * Absent if there is none.
+   * Absent if there is none, and if it is longer than 1 MiB as JSON, which the message then says.
    */
   result:
     | any
@@ -946,7 +946,10 @@ export interface Step {
   exitCode?:
     | number
     | undefined;
-  /** What the step gave back; absent if nothing. */
+  /**
+   * What the step gave back; absent if nothing. A job of several steps is shown without these if they are longer than 1 MiB in all, and
+   * in a list always; ListSteps gives them.
+   */
   result:
     | any
     | undefined;
