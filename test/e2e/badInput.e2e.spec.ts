@@ -209,9 +209,9 @@ describe("a job is refused with its bad field and the limit, and nothing is kept
     ]);
   });
 
-  test("no step, or more than one", async () => {
+  test("no step, or 1,001", async () => {
     const { jobs } = platform().capstan;
-    for (const count of [0, 2]) {
+    for (const count of [0, 1_001]) {
       const steps = Array.from({ length: count }, (_, index) => ({ name: `s${index}`, command: ["true"] }));
       const request = { ...requestOf({}), spec: JobSpec.fromPartial({ name: "example", steps }) };
       expect((await refusalOf(jobs.submitJob(request))).fields).toMatchObject([{ field: "spec.steps" }]);

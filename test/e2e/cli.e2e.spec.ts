@@ -200,6 +200,39 @@ test("all bad fields are told, those of one in a list too", async () => {
   expect(many.stdout).toMatch(/good +accepted\n.*refused +INVALID_FIELDS/);
 });
 
+test("a file is validated with the lines of all that is wrong with its jobs, and nothing is submitted", async () => {
+  const file = `name: validated
+steps:
+  - name: a
+    depends_on:
+      - b
+---
+name: validated
+priority: 1000
+steps: [{ command: ["true"] }]
+`;
+  const bad = await capstan(["job", "validate", "-f", "-"], file);
+  expect(bad).toMatchObject({ exitCode: 1, stdout: "" });
+  expect(bad.stderr.split("\n")).toEqual([
+    expect.stringMatching(/^standard input:3: steps\[0\]\.command is empty; /),
+    'standard input:5: steps[0].depends_on[0] "b" is not the name of a step',
+    "standard input:8: priority is 1000; it must be from -100 to 100",
+    "",
+  ]);
+  const asJson = await capstan(["job", "validate", "-f", "-", "-o", "json"], file);
+  expect(asJson.exitCode).toBe(1);
+  expect(JSON.parse(asJson.stdout)[2]).toEqual({
+    job: 2,
+    field: "priority",
+    line: 8,
+    description: "is 1000; it must be from -100 to 100",
+  });
+  const unreadable = await capstan(["job", "validate", "-f", "-"], "nmae: x");
+  expect(unreadable).toMatchObject({ exitCode: 2, stdout: "" });
+  expect(await capstan(["job", "validate", "-f", `${examples}saga.yaml`])).toMatchObject({ exitCode: 0, stderr: "" });
+  expect((await capstan(["job", "list", "--filter", 'name = "validated"', "-o", "json"])).stdout.trim()).toBe("[]");
+});
+
 test("logs are followed through the retries of a job, and any attempt can be asked for", async () => {
   const script = 'echo "attempt $CAPSTAN_ATTEMPT"; test "$CAPSTAN_ATTEMPT" = 2';
   const { stdout } = await capstan(["run", "-d", "--retries", "1", "--", "sh", "-c", script]);
