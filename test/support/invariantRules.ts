@@ -43,7 +43,9 @@ const jobRules = {
   "a job has succeeded and a step of it has not": `
     select s.job_id || '/' || s.name as ref
       from job.job j join job.step s on s.job_id = j.id
-     where j.state = 'SUCCEEDED' and s.state not in ('SUCCEEDED', 'SKIPPED')`,
+     where j.state = 'SUCCEEDED' and s.state not in ('SUCCEEDED', 'SKIPPED')
+       and not exists (select from json_array_elements(j.spec->'steps') p
+                        where p->>'name' = coalesce(s.parent, s.name) and (p->>'continueOnFailure')::boolean)`,
 } as const;
 
 const factRules = {
@@ -139,7 +141,13 @@ const executionRules = {
     select t.job_id || '/' || t.name as ref
       from job.step t
       left join execution.execution e on e.job_id = t.job_id and e.step = t.name and e.state = 'SUCCEEDED'
-     where t.state = 'SUCCEEDED' group by t.job_id, t.name having count(e.id) <> 1`,
+     where t.state = 'SUCCEEDED'
+       -- What only waits, or is its items, is not executed itself.
+       and not exists (select from job.job j, json_array_elements(j.spec->'steps') p
+                        where j.id = t.job_id and j.is_workflow and p->>'name' = coalesce(t.parent, t.name)
+                          and (coalesce(p->'approval', p->'signal', p->'sleep', p->'subJob') is not null
+                               or (p->'forEach' is not null and t.parent is null)))
+     group by t.job_id, t.name having count(e.id) <> 1`,
   "an execution has ended and its log is not sealed": `
     select id::text as ref from execution.execution
      where end_time is not null and provider_id is not null and log_sha256 = ''`,
