@@ -3,16 +3,19 @@ import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
 import { migrate, openPool, startRelay } from "@capstan/postgres";
 import { JobInternalServiceService } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import { JobServiceService } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { ScheduleServiceService } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
 import { TemplateServiceService } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { type App, runService } from "@capstan/service";
 import { type Config, configSchema } from "./config.ts";
+import { startFireSchedules } from "./fireSchedules.ts";
 import { startTimers } from "./fireTimers.ts";
 import type { Job } from "./job.ts";
 import { createJobInternalService } from "./jobInternalService.ts";
 import { createJobService } from "./jobService.ts";
 import { createMoveJobs } from "./moveJobs.ts";
 import { createPlans } from "./plans.ts";
-import { createAccept } from "./submitJobs.ts";
+import { createScheduleService } from "./scheduleService.ts";
+import { createAccept, createNoteBorn } from "./submitJobs.ts";
 import { startJobTelemetry } from "./telemetry.ts";
 import { createTemplateService } from "./templateService.ts";
 
@@ -37,16 +40,23 @@ export async function start(app: App, config: Config): Promise<void> {
   const noteJobs = startJobTelemetry(pool);
   const onCommit = (jobs: readonly Job[]) => {
     timers.remind(jobs);
+    schedules.noteJobs(jobs);
     noteJobs(jobs);
   };
   const plans = createPlans();
   const moveJobs = createMoveJobs(pool, plans, onCommit);
   const timers = startTimers(app, pool, moveJobs);
-  const accept = createAccept(pool, plans, onCommit, timers.remindIn);
+  const noteBorn = createNoteBorn(onCommit, timers.remindIn);
+  const schedules = startFireSchedules(app, { pool, nats, plans, moveJobs, noteBorn });
+  const accept = createAccept(pool, plans, noteBorn);
 
   app.addService(JobServiceService, createJobService({ pool, nats, accept, moveJobs }));
   app.addService(JobInternalServiceService, createJobInternalService(moveJobs));
   app.addService(TemplateServiceService, createTemplateService(pool));
+  app.addService(
+    ScheduleServiceService,
+    createScheduleService({ pool, plans, noteBorn, onChange: schedules.noteChanged }),
+  );
 }
 
 if (import.meta.main) await runService("job", configSchema, start);

@@ -6,6 +6,7 @@ import {
   type ReportOutcome,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import { JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { ScheduleServiceClient } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
 import { TemplateServiceClient } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { createServiceProcess } from "../../../test/support/serviceProcess.ts";
@@ -14,6 +15,7 @@ export interface TestService {
   readonly jobs: PromiseClient<JobServiceClient>;
   readonly internal: PromiseClient<JobInternalServiceClient>;
   readonly templates: PromiseClient<TemplateServiceClient>;
+  readonly schedules: PromiseClient<ScheduleServiceClient>;
   /** Sends the signal and answers when the process has ended: its exit code, or the name of the signal. */
   end(signal: "SIGTERM" | "SIGKILL"): Promise<number | string>;
 }
@@ -31,14 +33,17 @@ export async function startTestService(database: TestDatabase, natsUrl: string):
   const jobs = connectTo(JobServiceClient, address);
   const internal = connectTo(JobInternalServiceClient, address);
   const templates = connectTo(TemplateServiceClient, address);
+  const schedules = connectTo(ScheduleServiceClient, address);
   return {
     jobs,
     internal,
     templates,
+    schedules,
     async end(signal) {
       jobs.close();
       internal.close();
       templates.close();
+      schedules.close();
       return service.kill(signal);
     },
   };

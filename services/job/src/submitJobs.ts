@@ -65,22 +65,27 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
 }
 
 /** Gives back how to accept one checked job; it resolves after COMMIT, or refuses a key that was used with another spec. */
-export function createAccept(
-  pool: Pool,
-  plans: Plans,
-  onCommit: (jobs: readonly Job[]) => void,
-  remindIn: (ms: number) => void,
-): (job: CheckedJob) => Promise<Accepted> {
+export function createAccept(pool: Pool, plans: Plans, noteBorn: NoteBorn): (job: CheckedJob) => Promise<Accepted> {
   const acceptOne = coalesce(async (jobs: readonly CheckedJob[]): Promise<readonly (Accepted | DomainError)[]> => {
     const outcomes = await inTransaction(pool, (db) => writeJobs(db, jobs, plans));
-    onCommit(jobs.flatMap(({ job }, index) => bornOf(job, outcomes[index])));
-    for (const { timeoutMs } of jobs) if (timeoutMs !== null) remindIn(timeoutMs);
+    noteBorn(jobs, outcomes);
     return outcomes;
   });
   return async (job) => {
     const outcome = await acceptOne(job);
     if (outcome instanceof DomainError) throw outcome;
     return outcome;
+  };
+}
+
+/** What is done after COMMIT with jobs that were to be written, and what became of each. */
+export type NoteBorn = (jobs: readonly CheckedJob[], outcomes: readonly (Accepted | DomainError)[]) => void;
+
+/** Hands on those that are new, and has their timeouts looked at in time. */
+export function createNoteBorn(onCommit: (jobs: readonly Job[]) => void, remindIn: (ms: number) => void): NoteBorn {
+  return (jobs, outcomes) => {
+    onCommit(jobs.flatMap(({ job }, index) => bornOf(job, outcomes[index])));
+    for (const { timeoutMs } of jobs) if (timeoutMs !== null) remindIn(timeoutMs);
   };
 }
 

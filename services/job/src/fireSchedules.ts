@@ -1,0 +1,222 @@
+/**
+ * The clock of schedules. A run is submitted in one transaction with what the schedule says of itself afterwards, under the lock of the
+ * schedule's row, so that it is submitted once, whichever replica is first and wherever one is killed.
+ *
+ * Every replica keeps time for all schedules: a slow poll reads when the next is due, and a timer wakes for that. What somebody changes
+ * is heard of at once, here in process and on other replicas by its fact, so that a new schedule need not wait for a poll.
+ */
+import { DomainError } from "@capstan/errors";
+import type { NatsConnection } from "@capstan/messaging";
+import { appendFacts, type Db, inTransaction, type Pool } from "@capstan/postgres";
+import type { App } from "@capstan/service";
+import { isJobTerminal, type Job } from "./job.ts";
+import { cancelOf, type MoveJobs } from "./moveJobs.ts";
+import type { Plans } from "./plans.ts";
+import { pauseSchedule, type Schedule, type ScheduleMove } from "./schedule.ts";
+import { checkRuns } from "./scheduleJobs.ts";
+import { scheduleFact } from "./scheduleProto.ts";
+import { type Advance, advance, withJobs } from "./scheduleRuns.ts";
+import {
+  claimDue,
+  claimSchedules,
+  findReplaced,
+  type LockedSchedules,
+  readActivities,
+  readAgenda,
+  saveSchedules,
+} from "./scheduleStore.ts";
+import { type Accepted, type CheckedJob, type NoteBorn, writeJobs } from "./submitJobs.ts";
+
+const batchSize = 500;
+const pollMs = 10_000;
+/** Further ahead the next poll sees it in time. */
+const horizonMs = 2 * pollMs;
+/** While a run waits for another to end, which may end on another replica. */
+const bufferedPollMs = 1_000;
+/** Those that are due are at work on another replica, or were when it was killed. */
+const busyRetryMs = 100;
+/** Many changes that come together are met by one look. */
+const settleMs = 20;
+
+export interface FireSchedulesOptions {
+  readonly pool: Pool;
+  readonly nats: NatsConnection;
+  readonly plans: Plans;
+  readonly moveJobs: MoveJobs;
+  readonly noteBorn: NoteBorn;
+}
+
+export interface ScheduleClock {
+  /** Looks at schedules that somebody has just changed. */
+  noteChanged(next: Date | null): void;
+  /** Looks at jobs that were just saved: the end of one may release a run that waits, or be a failure too many. */
+  noteJobs(jobs: readonly Job[]): void;
+}
+
+export function startFireSchedules(app: App, options: FireSchedulesOptions): ScheduleClock {
+  const ended = new Set<string>();
+  const loop = app.startLoop({ name: "fire-schedules", intervalMs: pollMs, once });
+  let timer: NodeJS.Timeout | undefined;
+  let dueAt = Number.POSITIVE_INFINITY;
+  app.onStop(() => clearTimeout(timer));
+
+  /** An earlier time that was asked for before stays. */
+  function wakeIn(ms: number): void {
+    const at = performance.now() + ms;
+    if (at >= dueAt) return;
+    clearTimeout(timer);
+    dueAt = at;
+    timer = setTimeout(() => {
+      dueAt = Number.POSITIVE_INFINITY;
+      loop.wake();
+    }, ms);
+  }
+
+  async function once(): Promise<boolean> {
+    const ids = [...ended];
+    ended.clear();
+    const { nextLookMs, hasMore } = await fireSchedulesOnce(options, ids);
+    if (nextLookMs !== null && nextLookMs < horizonMs) wakeIn(nextLookMs);
+    return hasMore;
+  }
+
+  function noteChanged(next: Date | null): void {
+    if (next !== null && next.getTime() - Date.now() < horizonMs) wakeIn(settleMs);
+  }
+
+  for (const event of ["created", "updated", "resumed"]) {
+    options.nats.subscribe(`capstan.v1.*.job.schedule.${event}.*`, {
+      callback: (error, message) => {
+        if (error === null) noteChanged(nextTimeIn(message.string()));
+      },
+    });
+  }
+
+  return {
+    noteChanged,
+    noteJobs(jobs) {
+      for (const { scheduleId, state } of jobs) {
+        if (scheduleId !== null && isJobTerminal(state)) ended.add(scheduleId);
+      }
+      if (ended.size > 0) wakeIn(settleMs);
+    },
+  };
+}
+
+/** Of a fact; now if it cannot be read, so that we look rather than miss it. */
+function nextTimeIn(json: string): Date | null {
+  try {
+    const { nextTime } = JSON.parse(json) as { nextTime?: string };
+    return nextTime === undefined ? null : new Date(nextTime);
+  } catch {
+    return new Date();
+  }
+}
+
+/** One pass. `ended` are schedules of which a job has just ended; `nextLookMs` is null when nothing is ahead. */
+export async function fireSchedulesOnce(
+  options: FireSchedulesOptions,
+  ended: readonly string[],
+): Promise<{ readonly nextLookMs: number | null; readonly hasMore: boolean }> {
+  const { pool, moveJobs } = options;
+  const { dueInMs, isAnyBuffered, released } = await readAgenda(pool, batchSize);
+  const isDue = dueInMs !== null && dueInMs <= 0;
+  let fired = 0;
+  if (isDue) fired += await fire(options, (db) => claimDue(db, batchSize));
+  const ids = [...new Set([...ended, ...released])];
+  if (ids.length > 0) fired += await fire(options, (db) => claimSchedules(db, ids));
+  if (isAnyBuffered || fired > 0) await cancelReplaced(pool, moveJobs);
+  const hasMore = fired > 0 || released.length === batchSize;
+  if (isDue && !hasMore) return { nextLookMs: busyRetryMs, hasMore };
+  const dueMs = dueInMs === null ? Number.POSITIVE_INFINITY : Math.max(1, Math.ceil(dueInMs));
+  const nextLookMs = Math.min(dueMs, isAnyBuffered ? bufferedPollMs : Number.POSITIVE_INFINITY);
+  return { nextLookMs: Number.isFinite(nextLookMs) ? nextLookMs : null, hasMore };
+}
+
+/** Claims schedules, and does what is to be done with them; gives back how many have changed. */
+async function fire(
+  { pool, plans, noteBorn }: FireSchedulesOptions,
+  claim: (db: Db) => Promise<LockedSchedules>,
+): Promise<number> {
+  const { jobs, outcomes, count } = await inTransaction(pool, async (db) => {
+    const { schedules, now } = await claim(db);
+    if (schedules.length === 0) return { jobs: [], outcomes: [], count: 0 };
+    const activities = await readActivities(db, schedules);
+    const decided = schedules.map((before) => {
+      const activity = activities.get(before.id) ?? { live: 0, failures: 0 };
+      return { before, advance: advance(before, activity, now) };
+    });
+    const made = await makeJobs(db, decided, now);
+    const moves = made.filter(({ move }) => move.events.length > 0);
+    const jobs = moves.flatMap((one) => one.jobs);
+    const outcomes = jobs.length > 0 ? await writeJobs(db, jobs, plans) : [];
+    assertWritten(outcomes);
+    await saveMoves(db, moves, null);
+    return { jobs, outcomes, count: moves.length };
+  });
+  noteBorn(jobs, outcomes);
+  return count;
+}
+
+interface Made {
+  readonly before: Schedule;
+  readonly move: ScheduleMove;
+  readonly jobs: readonly CheckedJob[];
+}
+
+/** The jobs of all runs. A schedule of which one is refused pauses instead: trying again would not help until somebody acts. */
+async function makeJobs(
+  db: Db,
+  decided: readonly { readonly before: Schedule; readonly advance: Advance }[],
+  now: Date,
+): Promise<readonly Made[]> {
+  const runs = decided.flatMap(({ before: schedule, advance }) => advance.runs.map((time) => ({ schedule, time })));
+  const checked = runs.length === 0 ? [] : await checkRuns(db, runs, now);
+  let at = 0;
+  return decided.map(({ before, advance }): Made => {
+    const own = checked.slice(at, at + advance.runs.length);
+    at += advance.runs.length;
+    const refusal = own.find((job) => job instanceof DomainError);
+    if (refusal !== undefined) {
+      const message = refusal.message.slice(0, 1_024);
+      return { before, move: pauseSchedule(before, { reason: "JOB_REFUSED", message }, now), jobs: [] };
+    }
+    const jobs = own.flatMap((job) => (job instanceof DomainError ? [] : [job]));
+    const ids = jobs.map(({ job }) => job.id);
+    return { before, move: withJobs(advance, ids), jobs };
+  });
+}
+
+/** Under the lock no run can have its job already. Were it so, nothing must be saved. */
+function assertWritten(outcomes: readonly (Accepted | DomainError)[]): void {
+  for (const outcome of outcomes) {
+    if (outcome instanceof DomainError) throw outcome;
+    if (outcome.existed) throw new Error(`a run was submitted before, as job ${outcome.jobId}`);
+  }
+}
+
+/** Saves schedules with the facts of what happened to them, in the caller's transaction. */
+export async function saveMoves(
+  db: Db,
+  moves: readonly { readonly before: Schedule; readonly move: ScheduleMove }[],
+  traceparent: string | null,
+): Promise<void> {
+  const changed = moves.filter(({ move }) => move.events.length > 0);
+  if (changed.length === 0) return;
+  await saveSchedules(
+    db,
+    changed.map(({ before, move: { after } }) => ({ before, after })),
+  );
+  await appendFacts(
+    db,
+    changed.flatMap(({ move: { events } }) => events.map((event) => scheduleFact(event, traceparent))),
+  );
+}
+
+/** Asks jobs to end that a newer run waits for; asked again until they do. */
+async function cancelReplaced(pool: Pool, moveJobs: MoveJobs): Promise<void> {
+  const ids = await findReplaced(pool, batchSize);
+  if (ids.length === 0) return;
+  const cause = { reason: "REPLACED", message: "a newer run of its schedule takes its place" };
+  await moveJobs(ids, (job, now, flow) => (isJobTerminal(job.state) ? undefined : cancelOf(job, cause, "", now, flow)));
+}
