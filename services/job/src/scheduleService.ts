@@ -16,7 +16,7 @@ import { ScheduleSpec } from "@capstan/proto/capstan/job/v1/schedule.ts";
 import type { BackfillScheduleRequest, ScheduleServiceServer } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
 import { checkLine, durationMs } from "./fieldChecks.ts";
 import { saveMoves } from "./fireSchedules.ts";
-import { toMessage } from "./jobProto.ts";
+import { toMessage } from "./jobMessage.ts";
 import { getJobs } from "./jobQueries.ts";
 import type { Plans } from "./plans.ts";
 import {
