@@ -45,25 +45,20 @@ export function checkInput({ handler, input }: StepSpec, bytes: number, refuse: 
 export function checkHandler(step: StepSpec, refuse: Refuse): void {
   if (step.handler === "") return;
   if (!handlerName.test(step.handler)) refuse("handler", `must match ${handlerName.source}`);
-  const { resources } = step;
-  const given: readonly [field: string, isGiven: boolean][] = [
-    ["command", step.command.length > 0],
-    ["script", step.script !== undefined],
-    ["image", step.image !== ""],
-  ];
-  for (const [field, isGiven] of given) if (isGiven) refuse(field, "cannot be given together with handler");
-  const meaningless: readonly [field: string, isGiven: boolean][] = [
-    ["args", step.args.length > 0],
-    ["env", Object.keys(step.env).length > 0],
-    ["working_directory", step.workingDirectory !== ""],
-    ["stdin", step.stdin.length > 0],
-    ["network", step.network !== "NETWORK_UNSPECIFIED" && step.network !== "UNRECOGNIZED"],
-    ["resources.cpu_millis", (resources?.cpuMillis ?? 0) > 0],
-    ["resources.memory_mib", (resources?.memoryMib ?? 0) > 0],
-  ];
-  for (const [field, isGiven] of meaningless) {
-    if (isGiven) refuse(field, "cannot be given with a handler: it runs in a worker that is there already");
-  }
+  const { resources, network } = step;
+  const refuseSecond = (field: string) => refuse(field, "cannot be given together with handler");
+  if (step.command.length > 0) refuseSecond("command");
+  if (step.script !== undefined) refuseSecond("script");
+  if (step.image !== "") refuseSecond("image");
+  const refuseMeaningless = (field: string) =>
+    refuse(field, "cannot be given with a handler: it runs in a worker that is there already");
+  if (step.args.length > 0) refuseMeaningless("args");
+  if (Object.keys(step.env).length > 0) refuseMeaningless("env");
+  if (step.workingDirectory !== "") refuseMeaningless("working_directory");
+  if (step.stdin.length > 0) refuseMeaningless("stdin");
+  if (network !== "NETWORK_UNSPECIFIED" && network !== "UNRECOGNIZED") refuseMeaningless("network");
+  if ((resources?.cpuMillis ?? 0) > 0) refuseMeaningless("resources.cpu_millis");
+  if ((resources?.memoryMib ?? 0) > 0) refuseMeaningless("resources.memory_mib");
   const slots = resources?.slots ?? 0;
   if (slots > 1) refuse("resources.slots", `is ${slots}; a handler takes exactly 1 slot of its worker`);
 }

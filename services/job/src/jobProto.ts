@@ -1,5 +1,5 @@
 /** Jobs as messages and facts. Domain words are the enum names without their prefix, so that both sides type-check. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { type Fact, type StoredFact, uuidv7 } from "@capstan/postgres";
 import { type Reason as ReasonMessage, reasonFromJSON } from "@capstan/proto/capstan/job/v1/job.ts";
 import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
@@ -17,7 +17,9 @@ export function reasonMessage(reason: string): ReasonMessage {
 /** The fact of a change. `spec` is needed when a step became READY, because the fact says what to run. */
 export function factOf(change: Change, spec: JobSpec | null, causationId: string, birth: Partial<JobEvent> = {}): Fact {
   const { job, noun, event, moved, spared } = change;
-  const data = JobEvent.fromPartial({
+  // Written out whole: filling in what is missing would copy the specs.
+  const data: JobEvent = {
+    ...nothingOfBirth,
     ...birth,
     jobId: job.id,
     name: job.name,
@@ -40,8 +42,9 @@ export function factOf(change: Change, spec: JobSpec | null, causationId: string
       exitCode: step.exitCode ?? undefined,
       dueTime: step.dueTime ?? undefined,
       spec: step.state === "READY" ? (change.told?.get(step.name) ?? toldSpecOf(event, spec, step)) : undefined,
+      childJobId: "",
     })),
-  });
+  };
   return {
     id: uuidv7(),
     tenant: job.tenant,
@@ -56,6 +59,17 @@ export function factOf(change: Change, spec: JobSpec | null, causationId: string
     isTerminal: noun === "job" && isJobTerminal(job.state),
   };
 }
+
+const nothingOfBirth = {
+  labels: {},
+  retryOf: "",
+  source: "",
+  parentJobId: "",
+  template: "",
+  templateVersion: 0,
+  scheduleId: "",
+  rerunOf: "",
+};
 
 /** That of a workflow can be larger than a fact may be; whoever needs it reads the job. */
 function toldResultOf({ result, isWorkflow }: Job): unknown {
@@ -77,27 +91,27 @@ function stepSpecOf(spec: JobSpec | null, { name }: Step): StepSpec {
   return step;
 }
 
-/** SHA-256 over the spec with its maps in order, so that the same content always gives the same hash. */
-export function hashOf(spec: JobSpec): Uint8Array {
-  return createHash("sha256")
-    .update(sortedJson(JobSpec.toJSON(spec)))
-    .digest();
+/** SHA-256 over the spec's JSON mapping with its maps in order, so that the same content always gives the same hash. */
+export function hashOf(specJson: unknown): Uint8Array {
+  return hash("sha256", sortedJson(specJson), "buffer");
 }
 
 /** The same of a request with a template: what was said counts, and not which version was the newest then. */
 export function hashOfUse(use: TemplateUse, spec: JobSpec | undefined): Uint8Array {
   const said = [TemplateUse.toJSON(use), spec === undefined ? {} : JobSpec.toJSON(spec)];
-  return createHash("sha256").update(sortedJson(said)).digest();
+  return hash("sha256", sortedJson(said), "buffer");
 }
 
 /** JSON with the keys of its objects in order: the same content gives the same text. */
 export function sortedJson(value: unknown): string {
-  return JSON.stringify(value, (_, part: unknown) => sorted(part));
-}
-
-function sorted(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  if (Array.isArray(value)) return `[${value.map(sortedJson).join(",")}]`;
+  const parts: string[] = [];
+  for (const key of Object.keys(value).sort()) {
+    const part: unknown = (value as Record<string, unknown>)[key];
+    if (part !== undefined) parts.push(`${JSON.stringify(key)}:${sortedJson(part)}`);
+  }
+  return `{${parts.join(",")}}`;
 }
 
 /** Null if the report does not say what happened. */

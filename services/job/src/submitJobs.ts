@@ -46,17 +46,18 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
   if (request.spec === undefined || violations.length > 0) throw invalid(violations);
   const spec = completeSpec(request.spec);
   const plan = needsPlan(spec) ? compilePlan(spec) : null;
+  const json = JobSpec.toJSON(spec);
   return {
     completedSpec: spec,
     warnings: [],
     plan,
     job: birthOf(spec, plan, origin, now),
     labels: spec.labels,
-    spec: JSON.stringify(JobSpec.toJSON(spec)),
+    spec: JSON.stringify(json),
     source: spec.source,
     idempotencyKey: request.idempotencyKey || null,
     requestId: request.requestId || null,
-    requestHash: origin.requestHash ?? hashOf(spec),
+    requestHash: origin.requestHash ?? hashOf(json),
     retryOf: origin.retryOf ?? null,
     template: origin.template ?? null,
     scheduledTime: origin.schedule?.time ?? null,

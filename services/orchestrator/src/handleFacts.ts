@@ -4,7 +4,8 @@ import { driveSagas, type SagaDeps, type Step } from "./driveSagas.ts";
 import type { KnownQueues } from "./knownQueues.ts";
 import type { Placing } from "./placeSagas.ts";
 import { orderTimeOf } from "./queue.ts";
-import type { Happened } from "./runJob.ts";
+import type { RecentSagas } from "./recentSagas.ts";
+import type { Happened, Saga } from "./runJob.ts";
 import { cancellationOf, type ExecutionNews, executionNewsOf, newSagasOf } from "./sagaProto.ts";
 import { insertSagas, loadLiveSagasOfJobs, loadSagas } from "./sagaStore.ts";
 
@@ -44,13 +45,18 @@ async function cancelSagas(deps: SagaDeps, facts: readonly ReceivedFact[]): Prom
 }
 
 /** Tells the job context what runs, keeps its capacity, and settles what has ended. */
-export async function handleExecutionFacts(deps: SagaDeps, facts: readonly ReceivedFact[]): Promise<void> {
+export async function handleExecutionFacts(
+  deps: SagaDeps & { readonly recent: RecentSagas },
+  facts: readonly ReceivedFact[],
+): Promise<void> {
   const news = Map.groupBy(
     facts.flatMap((fact) => executionNewsOf(fact) ?? []),
     ({ executionId }) => executionId,
   );
-  const sagas = await loadSagas(deps.pool, [...news.keys()]);
-  const steps = [...sagas.values()].map(
+  const known = deps.recent.take(news.keys());
+  const unknown = [...news.keys()].filter((id) => !known.has(id));
+  const read = unknown.length === 0 ? new Map<string, Saga>() : await loadSagas(deps.pool, unknown);
+  const steps = [...known.values(), ...read.values()].map(
     (saga): Step => ({ saga, happened: (news.get(saga.id) ?? []).map(happenedOf) }),
   );
   await driveSagas(deps, steps);

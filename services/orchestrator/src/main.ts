@@ -14,6 +14,7 @@ import { handleExecutionFacts, handleJobFacts } from "./handleFacts.ts";
 import { createKnownQueues } from "./knownQueues.ts";
 import { startPlacing } from "./placeSagas.ts";
 import { createQueueService } from "./queueService.ts";
+import { createRecentSagas } from "./recentSagas.ts";
 import type { Saga } from "./runJob.ts";
 import { createSagaService } from "./sagaService.ts";
 import { startSagaTelemetry } from "./telemetry.ts";
@@ -50,7 +51,7 @@ export async function start(app: App, config: Config): Promise<void> {
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
   startRelay({ pool, context: schema, publish, log, app });
   const queues = createKnownQueues(pool);
-  const base = { pool, contexts, queues };
+  const base = { pool, contexts, queues, recent: createRecentSagas() };
   const noteSagas = startSagaTelemetry(pool);
   const drain = createDrainRates();
   const onPlaced = (sagas: readonly Saga[]) => {

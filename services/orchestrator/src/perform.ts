@@ -15,7 +15,7 @@ import type {
   CapacityAnswer,
   ProviderInternalServiceClient,
 } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
-import { type Command, holdSecondsOf, type Saga } from "./runJob.ts";
+import { type Command, holdSecondsOf, type Saga, specOf } from "./runJob.ts";
 
 export interface Contexts {
   readonly jobs: PromiseClient<JobInternalServiceClient>;
@@ -127,10 +127,10 @@ function askForCapacity(
         tenant: wish.tenant,
         jobId: wish.jobId,
         jobName: wish.jobName,
-        resources: wish.spec.resources,
-        placement: wish.spec.placement,
-        needsImage: wish.spec.image !== "",
-        handler: wish.spec.handler,
+        resources: specOf(wish).resources,
+        placement: specOf(wish).placement,
+        needsImage: specOf(wish).image !== "",
+        handler: specOf(wish).handler,
         hold: { seconds: holdSecondsOf(wish), nanos: 0 },
       })),
       validateOnly,
@@ -169,7 +169,7 @@ export async function perform(contexts: Contexts, asked: readonly Asked[]): Prom
 
 /** What of a command may be large: the input of what starts, the result of what is told. */
 function payloadOf({ saga, command }: Asked): unknown {
-  if (command.type === "start") return saga.spec.input;
+  if (command.type === "start") return specOf(saga).input;
   return command.type === "report" && "result" in command.outcome ? command.outcome.result : undefined;
 }
 
@@ -189,7 +189,7 @@ function startOf(saga: Saga): ExecutionStart {
     providerName: saga.placed?.providerName ?? "",
     kind: providerKindFromJSON(saga.placed?.kind),
     endpoint: saga.placed?.endpoint ?? "",
-    spec: saga.spec,
+    spec: specOf(saga),
     traceparent: saga.traceparent ?? "",
   };
 }

@@ -13,6 +13,7 @@ import { createTurns, type HeldSaga, laneOf, type NewLane, type Turns, toldPerLa
 import { reserve } from "./perform.ts";
 import { isLimited, isOpen } from "./queue.ts";
 import { deleteBegun, findRunningOfKeys } from "./queueStore.ts";
+import type { RecentSagas } from "./recentSagas.ts";
 import { type Advance, advance, type Happened, type Saga } from "./runJob.ts";
 import { placementOf } from "./sagaProto.ts";
 
@@ -20,6 +21,7 @@ interface PlaceDeps extends Omit<SagaDeps, "onFreed"> {
   /** Called with sagas whose place was just saved. */
   readonly onPlaced: (sagas: readonly Saga[]) => void;
   readonly queues: KnownQueues;
+  readonly recent: Pick<RecentSagas, "keep">;
 }
 
 const passLimit = 500;
@@ -254,6 +256,8 @@ async function placeSagas(deps: PlaceDeps, sagas: readonly Saga[], turns: Turns)
     );
   }
   deps.onPlaced(held);
+  // Before they are asked for: the end of a short one may come first.
+  deps.recent.keep(held.map((saga) => ({ ...saga, version: saga.version + 1 })));
   await startHeld(
     deps,
     due.map(({ saga, commands }) => ({ saga: { ...saga, version: saga.version + 1 }, commands })),

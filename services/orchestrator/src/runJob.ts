@@ -53,7 +53,8 @@ export interface Saga {
   readonly step: string;
   readonly attempt: number;
   readonly priority: number;
-  readonly spec: StepSpec;
+  /** Null where it was not read: only a start needs it. */
+  readonly spec: StepSpec | null;
   readonly traceparent: string | null;
   /** When its step became READY, by the clock of the job context. */
   readonly readyTime: Date;
@@ -144,7 +145,13 @@ export const wakeInMs = {
  * be away; a day at most.
  */
 export function holdSecondsOf({ spec }: Pick<Saga, "spec">): number {
-  return Math.min(86_400, 1_800 + (spec.startTimeout?.seconds ?? 0));
+  return Math.min(86_400, 1_800 + (spec?.startTimeout?.seconds ?? 0));
+}
+
+/** What to run; throws for a saga that was remembered without it, which nobody starts. */
+export function specOf({ id, spec }: Pick<Saga, "id" | "spec">): StepSpec {
+  if (spec === null) throw new Error(`saga ${id} was not read with its spec`);
+  return spec;
 }
 
 /** The id of an attempt. */

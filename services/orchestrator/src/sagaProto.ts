@@ -1,5 +1,5 @@
 /** Sagas as messages and facts, and the facts of other contexts as what happened to a saga. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { DomainError } from "@capstan/errors";
 import type { ReceivedFact } from "@capstan/messaging";
 import { type Fact, uuidv7 } from "@capstan/postgres";
@@ -117,8 +117,17 @@ function placementKeyOf(tenant: string, { image, handler, resources, placement }
     resources === undefined ? null : Resources.toJSON(resources),
     placement === undefined ? null : Placement.toJSON(placement),
   ]);
-  return createHash("sha256").update(text).digest("base64url").slice(0, 22);
+  const known = keys.get(text);
+  if (known !== undefined) return known;
+  if (keys.size === maxKnownKeys) keys.clear();
+  const key = hash("sha256", text, "base64url").slice(0, 22);
+  keys.set(text, key);
+  return key;
 }
+
+/** Most steps ask for the same few kinds of place. */
+const keys = new Map<string, string>();
+const maxKnownKeys = 1_000;
 
 /** What the provider context answers to a request for capacity. */
 export function placementOf({ outcome }: CapacityAnswer): Happened {
