@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { getJob, type JobPart, run, sh, stepOf, submit, untilEnded, untilPlaced } from "../support/jobs.ts";
+import { getJob, type JobPart, refusalOf, run, sh, stepOf, submit, untilEnded, untilPlaced } from "../support/jobs.ts";
 import { type Standalone, startStandalone } from "../support/startStandalone.ts";
 
 const cli = fileURLToPath(new URL("../../libs/cli/bin/capstan.js", import.meta.url));
@@ -76,6 +76,23 @@ test("with a rate the next begins when the period has passed", async () => {
   const begin = async (job: { id: string }) =>
     stepOf(await untilEnded(standalone.capstan, job)).startTime?.getTime() ?? 0;
   expect((await begin(second)) - (await begin(first))).toBeGreaterThan(700);
+});
+
+test("a full queue refuses what comes on top, and the SDK hands it in again when there is room", async () => {
+  await capstan(["queue", "set", "small", "--max-depth", "2"]);
+  await capstan(["queue", "pause", "small"]);
+  const [first, second] = [await start({ queue: "small" }), await start({ queue: "small" })];
+  expect(await refusalOf(start({ queue: "small" }))).toMatchObject({
+    code: "RESOURCE_EXHAUSTED",
+    message: "queue small holds 2 jobs that have not begun; its limit is 2",
+    metadata: { queue: "small", depth: "2", limit: "2" },
+  });
+  const job = { name: "later", command: ["true"], queue: "small" };
+  const handedIn = standalone.capstan.jobs.submit(job, { deadlineMs: 30_000 });
+  await capstan(["queue", "resume", "small"]);
+  for (const each of [first, second]) await untilEnded(standalone.capstan, each);
+  const { id } = await handedIn;
+  expect(await untilEnded(standalone.capstan, { id })).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });
 });
 
 test("a job that no provider takes is told by explain what each has against it, before it is submitted and after", async () => {

@@ -1,7 +1,8 @@
 /**
  * Groups submits: what is handed in while an RPC is under way goes together in the next one. The first goes at once, in the same
  * turn of the event loop, so that grouping costs no time when there is nothing to group. What was not answered because the
- * connection broke is sent again: every request has a request id, so that the platform makes no second job of it.
+ * connection broke is sent again: every request has a request id, so that the platform makes no second job of it. What was refused
+ * until a time is sent again then.
  */
 import { DomainError } from "@capstan/errors";
 import type { AcceptedJob, SubmitJobResult, SubmitJobsResponse } from "@capstan/proto/capstan/job/v1/job_service.ts";
@@ -88,12 +89,28 @@ export function openSubmitQueue(send: Send, closed: AbortSignal): SubmitQueue {
       const deadlineMs = Math.max(1, deadline - Date.now());
       const { results } = await context.with(batch[0].context, () => send({ requests }, { deadlineMs }));
       failures = 0;
-      for (const [index, item] of batch.entries()) answer(item, results[index]);
+      for (const [index, item] of batch.entries()) answer(item, results[index], refuse);
     } catch (error) {
       failBatch(batch, error);
     }
     callsUnderWay -= 1;
     schedule();
+  }
+
+  /** One that may be accepted later is asked for again then, if that is before its deadline: its queue is full. */
+  function refuse(item: Waiting, refusal: DomainError): void {
+    const { retryAfterMs } = refusal;
+    if (retryAfterMs === null || closed.aborted || Date.now() + retryAfterMs >= item.deadline)
+      return item.reject(refusal);
+    item.failure = refusal;
+    const again = () => {
+      if (closed.aborted) return item.reject(cancelled());
+      if (item.isOver) return;
+      waiting.push(item);
+      schedule();
+    };
+    // Later by up to a tenth, so that those that were refused together do not come together.
+    setTimeout(again, retryAfterMs * (1 + Math.random() / 10));
   }
 
   function failBatch(batch: readonly Waiting[], error: unknown): void {
@@ -141,19 +158,26 @@ export function openSubmitQueue(send: Send, closed: AbortSignal): SubmitQueue {
     });
 }
 
-function answer(item: Waiting, result: SubmitJobResult | undefined): void {
+function answer(
+  item: Waiting,
+  result: SubmitJobResult | undefined,
+  refuse: (item: Waiting, refusal: DomainError) => void,
+): void {
   switch (result?.outcome?.$case) {
     case "accepted":
       return item.resolve(result.outcome.value);
     case "refused": {
-      const { code, reason, message, fields, jobId } = result.outcome.value;
-      return item.reject(
+      const { code, reason, message, fields, jobId, retryAfter } = result.outcome.value;
+      const { seconds, nanos } = retryAfter ?? { seconds: 0, nanos: 0 };
+      return refuse(
+        item,
         new DomainError({
           code: code as DomainError["code"],
           reason,
           message: withoutIndex(message),
           fields: fields.map(({ field, description }) => ({ field: withoutIndex(field), description })),
           metadata: jobId === "" ? {} : { jobId },
+          ...(retryAfter === undefined ? {} : { retryAfterMs: seconds * 1_000 + nanos / 1_000_000 }),
         }),
       );
     }

@@ -14,6 +14,8 @@ interface Call {
   readonly spanId: string | undefined;
   readonly requests: readonly SubmitJobRequest[];
   accept(): void;
+  /** Refuses each job, until a time. */
+  refuse(retryAfterMs: number): void;
   fail(error: DomainError): void;
 }
 
@@ -29,7 +31,20 @@ function openTestQueue(closed = never) {
         },
       });
       const spanId = trace.getSpanContext(context.active())?.spanId;
-      calls.push({ requests, spanId, accept: () => resolve({ results: requests.map(accepted) }), fail: reject });
+      const refused = (retryAfterMs: number) => ({
+        outcome: {
+          $case: "refused" as const,
+          value: {
+            ...{ code: "RESOURCE_EXHAUSTED", reason: "QUEUE_FULL", message: "full", fields: [], jobId: "" },
+            retryAfter: { seconds: 0, nanos: retryAfterMs * 1_000_000 },
+          },
+        },
+      });
+      calls.push({
+        ...{ requests, spanId, fail: reject },
+        accept: () => resolve({ results: requests.map(accepted) }),
+        refuse: (ms) => resolve({ results: requests.map(() => refused(ms)) }),
+      });
     });
   const enqueue = openSubmitQueue(send, closed);
   let count = 0;
@@ -132,6 +147,25 @@ test("a call that is refused as a whole refuses each of its jobs", async () => {
   const refusal = new DomainError({ code: "RESOURCE_EXHAUSTED", reason: "QUOTA", message: "no more" });
   (await nextCall(0)).fail(refusal);
   expect((await answers).map((each) => each.status === "rejected" && each.reason)).toEqual([refusal, refusal]);
+});
+
+test("what is refused until a time is asked for again then, with the same request id", async () => {
+  const { submit, nextCall } = openTestQueue();
+  const answer = submit();
+  (await nextCall(0)).refuse(20);
+  const again = await nextCall(1);
+  expect(again.requests.map(({ requestId }) => requestId)).toEqual(["0"]);
+  again.accept();
+  await expect(answer).resolves.toMatchObject({ jobId: "job of 0" });
+});
+
+test("what is refused until after its deadline fails at once, and with why", async () => {
+  const { calls, submit, nextCall } = openTestQueue();
+  const answer = submit({ deadlineMs: 500 });
+  answer.catch(() => {});
+  (await nextCall(0)).refuse(900);
+  await expect(answer).rejects.toMatchObject({ reason: "QUEUE_FULL", retryAfterMs: 900 });
+  expect(calls).toHaveLength(1);
 });
 
 test("nothing is repeated after the connection was closed", async () => {

@@ -64,3 +64,7 @@ export function checkDuration(
 export function durationMs(duration: Duration | undefined): number {
   return duration === undefined ? 0 : duration.seconds * 1_000 + duration.nanos / 1_000_000;
 }
+
+export function durationOfMs(ms: number): Duration {
+  return { seconds: Math.floor(ms / 1_000), nanos: Math.round((ms % 1_000) * 1_000_000) };
+}

@@ -1,6 +1,7 @@
 /** What the orchestrator tells the job context: what became of executions. */
 import { DomainError, invalid } from "@capstan/errors";
 import { unary } from "@capstan/grpc";
+import { inTransaction, type Pool } from "@capstan/postgres";
 import type {
   ExecutionReport,
   JobInternalServiceServer,
@@ -9,10 +10,23 @@ import type {
 import { isJobTerminal } from "./job.ts";
 import { reportFromMessage } from "./jobProto.ts";
 import { cancelOf, type MoveJobs, reportsOf } from "./moveJobs.ts";
+import { saveLimits } from "./queueLimitStore.ts";
+import type { QueueLimits } from "./queueLimits.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
-export function createJobInternalService(moveJobs: MoveJobs): JobInternalServiceServer {
+const tenantPattern = /^[a-z0-9_-]{1,63}$/;
+const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+function refuseUnless(isGood: boolean, field: string, description: string) {
+  return isGood ? [] : [{ field, description }];
+}
+
+export function createJobInternalService(
+  pool: Pool,
+  moveJobs: MoveJobs,
+  limits: Pick<QueueLimits, "expire">,
+): JobInternalServiceServer {
   return {
     reportExecutions: unary(async ({ reports }) => {
       if (reports.length > 1_000) {
@@ -48,8 +62,18 @@ export function createJobInternalService(moveJobs: MoveJobs): JobInternalService
       return { cancelledIds: [...cancelledIds] };
     }),
 
-    setQueueLimits: unary(async () => {
-      throw new DomainError({ code: "UNIMPLEMENTED", reason: "NOT_YET", message: "this version cannot do this yet" });
+    setQueueLimits: unary(async ({ limits: told }) => {
+      const bad = told.flatMap(({ tenant, queue, maxDepth, drainPerSecond }, index) => [
+        ...refuseUnless(tenantPattern.test(tenant), `limits[${index}].tenant`, "is no tenant"),
+        ...refuseUnless(namePattern.test(queue), `limits[${index}].queue`, "is no name of a queue"),
+        ...refuseUnless(maxDepth >= 0, `limits[${index}].max_depth`, "must not be negative"),
+        ...refuseUnless(drainPerSecond >= 0, `limits[${index}].drain_per_second`, "must not be negative"),
+      ]);
+      if (told.length > 1_000) bad.push({ field: "limits", description: "has more than 1,000" });
+      if (bad.length > 0) throw invalid(bad);
+      if (told.length > 0) await inTransaction(pool, (db) => saveLimits(db, told));
+      limits.expire();
+      return {};
     }),
   };
 }

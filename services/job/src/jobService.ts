@@ -20,7 +20,7 @@ import {
 } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { coalesce } from "@capstan/service";
-import { checkDuration, checkLine, durationMs } from "./fieldChecks.ts";
+import { checkDuration, checkLine, durationMs, durationOfMs } from "./fieldChecks.ts";
 import { followJob } from "./followJob.ts";
 import { assertRetriable, isJobTerminal } from "./job.ts";
 import { stepMessages, toMessage } from "./jobMessage.ts";
@@ -253,8 +253,9 @@ function acceptedResult(accepted: Accepted, { warnings }: CheckedJob): SubmitJob
   return { outcome: { $case: "accepted", value: { ...accepted, warnings: [...warnings] } } };
 }
 
-function refusedResult({ code, reason, message, fields, metadata }: DomainError): SubmitJobResult {
-  const refused = { code, reason, message, fields: [...fields], jobId: metadata["jobId"] ?? "" };
+function refusedResult({ code, reason, message, fields, metadata, retryAfterMs }: DomainError): SubmitJobResult {
+  const retryAfter = retryAfterMs === null ? undefined : durationOfMs(retryAfterMs);
+  const refused = { code, reason, message, fields: [...fields], jobId: metadata["jobId"] ?? "", retryAfter };
   return { outcome: { $case: "refused", value: refused } };
 }
 

@@ -14,6 +14,7 @@ import { createJobInternalService } from "./jobInternalService.ts";
 import { createJobService } from "./jobService.ts";
 import { createMoveJobs } from "./moveJobs.ts";
 import { createPlans } from "./plans.ts";
+import { createQueueLimits } from "./queueLimits.ts";
 import { createScheduleService } from "./scheduleService.ts";
 import { createAccept, createNoteBorn } from "./submitJobs.ts";
 import { startJobTelemetry } from "./telemetry.ts";
@@ -48,10 +49,11 @@ export async function start(app: App, config: Config): Promise<void> {
   const timers = startTimers(app, pool, moveJobs);
   const noteBorn = createNoteBorn(onCommit, timers.remindIn);
   const schedules = startFireSchedules(app, { pool, nats, plans, moveJobs, noteBorn });
-  const accept = createAccept(pool, plans, noteBorn);
+  const limits = createQueueLimits(pool, (err) => log.error({ err }, "limits of queues could not be read"));
+  const accept = createAccept(pool, plans, limits, noteBorn);
 
   app.addService(JobServiceService, createJobService({ pool, nats, accept, moveJobs }));
-  app.addService(JobInternalServiceService, createJobInternalService(moveJobs));
+  app.addService(JobInternalServiceService, createJobInternalService(pool, moveJobs, limits));
   app.addService(TemplateServiceService, createTemplateService(pool));
   app.addService(
     ScheduleServiceService,

@@ -16,6 +16,7 @@ import { findTakenKeys, insertJobs, type NewJob, type TakenKey } from "./jobStor
 import { moveJobsIn } from "./moveJobs.ts";
 import { compilePlan, needsPlan, type Plan } from "./plan.ts";
 import { createPlans, type Plans } from "./plans.ts";
+import type { QueueLimits } from "./queueLimits.ts";
 import { begin } from "./workflow.ts";
 
 /** A job that passed the checks, with the fact of its birth. */
@@ -66,9 +67,14 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
 }
 
 /** Gives back how to accept one checked job; it resolves after COMMIT, or refuses a key that was used with another spec. */
-export function createAccept(pool: Pool, plans: Plans, noteBorn: NoteBorn): (job: CheckedJob) => Promise<Accepted> {
+export function createAccept(
+  pool: Pool,
+  plans: Plans,
+  limits: QueueLimits,
+  noteBorn: NoteBorn,
+): (job: CheckedJob) => Promise<Accepted> {
   const acceptOne = coalesce(async (jobs: readonly CheckedJob[]): Promise<readonly (Accepted | DomainError)[]> => {
-    const outcomes = await inTransaction(pool, (db) => writeJobs(db, jobs, plans));
+    const outcomes = await inTransaction(pool, (db) => writeWithin(db, jobs, plans, limits));
     noteBorn(jobs, outcomes);
     return outcomes;
   });
@@ -93,6 +99,36 @@ export function createNoteBorn(onCommit: (jobs: readonly Job[]) => void, remindI
 function bornOf(job: Job, outcome: Accepted | DomainError | undefined): readonly Job[] {
   if (outcome === undefined || outcome instanceof DomainError || outcome.existed) return [];
   return [outcome.begun ?? job];
+}
+
+/** Writes those that their queues have room for; the others are refused, unless they are there already. */
+async function writeWithin(
+  db: Db,
+  jobs: readonly CheckedJob[],
+  plans: Plans,
+  limits: QueueLimits,
+): Promise<readonly (Accepted | DomainError)[]> {
+  const refusals = await limits.check(
+    db,
+    jobs.map(({ job }) => job),
+  );
+  const admitted = jobs.filter((_, index) => refusals[index] === null);
+  const written = admitted.length === 0 ? [] : await writeJobs(db, admitted, plans);
+  const kept = admitted.map(({ job }) => job).filter((_, index) => isNew(written[index]));
+  if (kept.length > 0) await limits.keep(db, kept);
+  if (admitted.length === jobs.length) return written;
+  const refused = jobs.filter((_, index) => refusals[index] !== null);
+  const taken = await findTakenKeys(db, refused);
+  let next = 0;
+  return jobs.map((job, index) => {
+    const refusal = refusals[index] ?? null;
+    if (refusal === null) return written[next++] as Accepted | DomainError;
+    return holderOf(job, taken) === undefined ? refusal : existing(job, taken);
+  });
+}
+
+function isNew(outcome: Accepted | DomainError | undefined): boolean {
+  return outcome !== undefined && !(outcome instanceof DomainError) && !outcome.existed;
 }
 
 /** Writes jobs with their facts in the caller's transaction; one whose key is taken is answered with the job that has it. */
@@ -147,13 +183,17 @@ function birthFact(checked: CheckedJob, createTime: Date) {
   });
 }
 
-function existing(job: CheckedJob, taken: readonly TakenKey[]): Accepted | DomainError {
-  const holder = taken.find(
+function holderOf(job: CheckedJob, taken: readonly TakenKey[]): TakenKey | undefined {
+  return taken.find(
     (key) =>
       key.tenant === job.job.tenant &&
       ((key.requestId !== null && key.requestId === job.requestId) ||
         (key.idempotencyKey !== null && key.idempotencyKey === job.idempotencyKey)),
   );
+}
+
+function existing(job: CheckedJob, taken: readonly TakenKey[]): Accepted | DomainError {
+  const holder = holderOf(job, taken);
   if (holder === undefined) {
     return new DomainError({
       code: "ABORTED",

@@ -18,6 +18,7 @@ import { createRecentSagas } from "./recentSagas.ts";
 import type { Saga } from "./runJob.ts";
 import { createSagaService } from "./sagaService.ts";
 import { startSagaTelemetry } from "./telemetry.ts";
+import { startTellingLimits } from "./tellQueueLimits.ts";
 import { startWaking } from "./wakeSagas.ts";
 
 const schema = "orchestrator";
@@ -63,6 +64,7 @@ export async function start(app: App, config: Config): Promise<void> {
   nats.subscribe("capstan.v1.*.orchestrator.queue.*.*", { callback: () => placing.requeued() });
   const deps = { ...base, onFreed: placing.freed, placing };
   startWaking(app, deps);
+  startTellingLimits(app, { contexts, queues, drain });
 
   const handlers = {
     job: (facts: readonly ReceivedFact[]) => handleJobFacts(deps, facts),

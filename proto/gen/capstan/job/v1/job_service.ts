@@ -167,6 +167,8 @@ export interface SubmitRefusal {
   fields: BadField[];
   /** The job that has the key; empty otherwise. */
   jobId: string;
+  /** When the same may be accepted, as when its queue is full; absent: nobody knows. */
+  retryAfter: Duration | undefined;
 }
 
 /** A field and what is wrong with it. */
@@ -1017,7 +1019,7 @@ export const AcceptedJob: MessageFns<AcceptedJob> = {
 };
 
 function createBaseSubmitRefusal(): SubmitRefusal {
-  return { code: "", reason: "", message: "", fields: [], jobId: "" };
+  return { code: "", reason: "", message: "", fields: [], jobId: "", retryAfter: undefined };
 }
 
 export const SubmitRefusal: MessageFns<SubmitRefusal> = {
@@ -1036,6 +1038,9 @@ export const SubmitRefusal: MessageFns<SubmitRefusal> = {
     }
     if (message.jobId !== "") {
       writer.uint32(42).string(message.jobId);
+    }
+    if (message.retryAfter !== undefined) {
+      Duration.encode(message.retryAfter, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1093,6 +1098,14 @@ export const SubmitRefusal: MessageFns<SubmitRefusal> = {
             message.jobId = reader.string(true);
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.retryAfter = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1116,6 +1129,11 @@ export const SubmitRefusal: MessageFns<SubmitRefusal> = {
         : isSet(object.job_id)
         ? globalThis.String(object.job_id)
         : "",
+      retryAfter: isSet(object.retryAfter)
+        ? Duration.fromJSON(object.retryAfter)
+        : isSet(object.retry_after)
+        ? Duration.fromJSON(object.retry_after)
+        : undefined,
     };
   },
 
@@ -1136,6 +1154,9 @@ export const SubmitRefusal: MessageFns<SubmitRefusal> = {
     if (message.jobId !== "") {
       obj.jobId = message.jobId;
     }
+    if (message.retryAfter !== undefined) {
+      obj.retryAfter = Duration.toJSON(message.retryAfter);
+    }
     return obj;
   },
 
@@ -1149,6 +1170,9 @@ export const SubmitRefusal: MessageFns<SubmitRefusal> = {
     message.message = object.message ?? "";
     message.fields = object.fields?.map((e) => BadField.fromPartial(e)) || [];
     message.jobId = object.jobId ?? "";
+    message.retryAfter = (object.retryAfter !== undefined && object.retryAfter !== null)
+      ? Duration.fromPartial(object.retryAfter)
+      : undefined;
     return message;
   },
 };
