@@ -233,6 +233,24 @@ steps: [{ command: ["true"] }]
   expect((await capstan(["job", "list", "--filter", 'name = "validated"', "-o", "json"])).stdout.trim()).toBe("[]");
 });
 
+test("the steps of a workflow, their items and the log of each can be looked at", async () => {
+  const submitted = await capstan(["job", "submit", "-f", `${examples}ci.yaml`, "--wait", "-o", "json"]);
+  expect(submitted).toMatchObject({ exitCode: 0, stderr: "" });
+  const { id } = JSON.parse(submitted.stdout) as { id: string };
+  const got = (await capstan(["job", "get", id])).stdout;
+  expect(got).toMatch(/^build +SUCCEEDED +1 +3\/3 /m);
+  expect(got).toMatch(/^report +SKIPPED .*NOT_NEEDED$/m);
+  const names = async (...options: string[]) => {
+    const { stdout } = await capstan(["job", "steps", id, ...options, "-o", "json"]);
+    return (JSON.parse(stdout) as { name: string }[]).map(({ name }) => name);
+  };
+  expect(await names("--step", "build")).toEqual(["build.0", "build.1", "build.2"]);
+  expect(await names()).toEqual(["lint", "unit-tests", "build", "build.0", "build.1", "build.2", "release", "report"]);
+  expect((await capstan(["job", "steps", id])).stdout).toMatch(/^build\.2 +SUCCEEDED/m);
+  expect((await capstan(["job", "logs", id, "--step", "build.1"])).stdout).toContain("building 4f2c9a1 for macos\n");
+  expect((await capstan(["job", "logs", id, "--step", "build.7"])).stderr).toContain('has no step "build.7"');
+});
+
 test("logs are followed through the retries of a job, and any attempt can be asked for", async () => {
   const script = 'echo "attempt $CAPSTAN_ATTEMPT"; test "$CAPSTAN_ATTEMPT" = 2';
   const { stdout } = await capstan(["run", "-d", "--retries", "1", "--", "sh", "-c", script]);

@@ -43,11 +43,23 @@ async function executionIdsOf(
   return found.map(({ id }) => id).reverse();
 }
 
+/** An item of a step, such as `build.3`; null if that is not what is meant. */
+async function findItem(capstan: Capstan, job: Job, name: string | undefined): Promise<Step | null> {
+  const [, parentStep, index] = /^(.+)\.(\d{1,5})$/.exec(name ?? "") ?? [];
+  if (parentStep === undefined || !job.steps.some((step) => step.name === parentStep)) return null;
+  // They come in their order, so that no more are asked for than stand before it.
+  const items = await firstItems(Number(index) + 1, async (page) => {
+    const { steps, nextPageToken } = await capstan.jobs.listSteps({ jobId: job.id, parentStep, ...page });
+    return { items: steps, nextPageToken };
+  });
+  return items.find((item) => item.name === name) ?? null;
+}
+
 async function printJobLogs(jobId: string, options: JobLogsOptions): Promise<void> {
   const follow = options.follow === true;
   await withCapstan(options, async (capstan) => {
     const job = present((await capstan.jobs.getJob({ jobId })).job);
-    const step = findStep(job, options.step);
+    const step = (await findItem(capstan, job, options.step)) ?? findStep(job, options.step);
     const { attempt } = options;
     if (follow && !isFinal(job.state) && typeof attempt === "string") {
       return followJob(capstan, { jobId, step: step.name, fromAttempt: attempt === "all" ? 1 : step.attempt });
@@ -74,7 +86,7 @@ export function addJobLogsCommand(job: Command): void {
     .description("Print the output of a job: standard output to ours, standard error to ours, byte for byte.")
     .argument("<job-id>")
     .option("-f, --follow", "stay until the job has ended, through its retries")
-    .option("--step <name>", "of this step; needed if there are several")
+    .option("--step <name>", "of this step, or of an item such as build.3; needed if there are several")
     .option("--attempt <n>", 'of this attempt, "last" or "all"', attemptOf, "last")
     .action(printJobLogs);
 }
