@@ -131,9 +131,10 @@ async function cancelJobs(jobIds: readonly string[], options: CommonOptions & { 
   });
 }
 
-function retryJob(jobId: string, options: CommonOptions): Promise<void> {
+function retryJob(jobId: string, options: CommonOptions & { readonly fromFailed?: true }): Promise<void> {
   return withCapstan(options, async ({ jobs }) => {
-    const { job } = await jobs.retryJob({ jobId, requestId: randomUUID(), fromFailed: false });
+    const fromFailed = options.fromFailed === true;
+    const { job } = await jobs.retryJob({ jobId, requestId: randomUUID(), fromFailed });
     await printJob(options.output, present(job));
   });
 }
@@ -209,6 +210,7 @@ export function addJobCommands(job: Command): void {
   withCommon(job.command("retry"))
     .description("Run a job that has ended without success again, as a new job.")
     .argument("<job-id>")
+    .option("--from-failed", "keep the results of the steps that have succeeded")
     .action(retryJob);
   withCommon(job.command("steps"))
     .description("List the steps of a job, and the items of those that run once for each.")

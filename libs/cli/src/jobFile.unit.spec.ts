@@ -85,7 +85,10 @@ const files = readdirSync(examples).filter((name) => name.endsWith(".yaml"));
 
 test.each(files)("the example %s is read without a problem", (name) => {
   const specs = parseJobFile(readFileSync(new URL(name, examples), "utf8"), name);
-  for (const spec of specs) expect(spec).toMatchObject({ name: expect.stringMatching(/^[a-z-]+$/), steps: [{}] });
+  for (const { name: title, steps } of specs) {
+    expect(title).toMatch(/^[a-z-]+$/);
+    expect(steps.length).toBeGreaterThan(0);
+  }
 });
 
 test("JSON is read as it is, tabs and all", () => {

@@ -16,6 +16,7 @@ import { addSubmitCommand } from "./submitCommand.ts";
 import { addSystemCommands, addVersionCommand, readVersion } from "./systemCommands.ts";
 import { addValidateCommand } from "./validateCommand.ts";
 import { addWorkerCommands } from "./workerCommands.ts";
+import { addWorkflowCommands } from "./workflowCommands.ts";
 
 const environmentHelp = `
 Environment:
@@ -41,6 +42,7 @@ export function createProgram(): Command {
   addSubmitCommand(job);
   addValidateCommand(job);
   addJobCommands(job);
+  addWorkflowCommands(job);
   addJobLogsCommand(job);
   addProviderCommands(program.command("provider").description("Providers: the places where jobs run."));
   addWorkerCommands(program.command("worker").description("Workers: processes of yours that run handlers."));
