@@ -162,6 +162,7 @@ export function unknownName(text: string, name: string, start: number, known: re
 /** `written` is the key when the text says it itself. */
 function access(node: ASTNode, container: ASTNode, key: Code, written: string | null, compiler: Compiler): Code {
   const source = compiler.text.slice(node.start, node.end).slice(0, 80);
+  assertFieldOfStep(container, written, source, compiler);
   const code = readsStep(container, written, compiler) ? stepsCode : codeOf(container, compiler);
   return (run) => {
     run.work.spend(1);
@@ -183,6 +184,15 @@ function readsStep(container: ASTNode, written: string | null, { variables, root
   if (!roots.has("steps")) roots.set("steps", container.start);
   steps.add(written);
   return true;
+}
+
+/** Tells a field that no step has before anything is evaluated. */
+function assertFieldOfStep(step: ASTNode, field: string | null, source: string, { variables }: Compiler): void {
+  if (field === null || field === "state" || field === "result" || (step.op !== "." && step.op !== "[]")) return;
+  const [container] = step.args;
+  if (container.op === "id" && container.args === "steps" && !variables.includes("steps")) {
+    throw new ExpressionError(`reads ${source}; of a step there are only state and result`);
+  }
 }
 
 /** Undefined if it is not there. A field that is there without a value is null. */
@@ -315,6 +325,7 @@ function pathCode(node: ASTNode, compiler: Compiler): Code {
   const [container, part] = node.args;
   const written =
     typeof part === "string" ? part : part.op === "value" && typeof part.args === "string" ? part.args : null;
+  assertFieldOfStep(container, written, compiler.text.slice(node.start, node.end).slice(0, 80), compiler);
   const key = typeof part === "string" ? () => part : codeOf(part, compiler);
   const code = readsStep(container, written, compiler) ? stepsCode : pathCode(container, compiler);
   return (run) => {

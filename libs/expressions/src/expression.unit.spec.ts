@@ -91,6 +91,8 @@ describe("says what is wrong with", () => {
     ["input.nothing.x", /of null/],
     ["input.files.length", /whose items are numbered/],
     ["steps.build-all.result", /reads all, .*steps\["build-all"\]/],
+    ["steps.plain.results", /reads steps\.plain\.results; of a step there are only state and result/],
+    ['has(steps["build-all"].output)', /of a step there are only state and result/],
     ["env.HOME", /reads env, which is no name here; there are input, steps, job/],
     ["1 +", /is no expression: Unexpected token: EOF at character 4/],
     ["", /is empty/],

@@ -11,6 +11,7 @@ const cases: readonly [template: string, parts: readonly object[]][] = [
   ["${{ 'it\\'s }}' }}", [{ expression: "'it\\'s }}'" }]],
   ['${{ """a"}}""" }}', [{ expression: '"""a"}}"""' }]],
   ["$HOME ${HOME} $${{ x }}", [{ text: "$HOME ${HOME} $" }, { expression: "x" }]],
+  ['${{ "${{" }} x }}', [{ expression: '"${{"' }, { text: " x }}" }]],
   ["a }} b", [{ text: "a }} b" }]],
 ];
 test.each(cases)("%s", (template, parts) => expect(splitTemplate(template)).toEqual(parts));
