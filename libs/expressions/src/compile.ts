@@ -5,41 +5,14 @@
 import { type ASTNode, Environment, ParseError } from "@marcbachmann/cel-js";
 import { ExpressionError } from "./expressionError.ts";
 import { type Callable, functions, methods } from "./functions.ts";
+import { itemsOf, type Loop, loops } from "./loops.ts";
 import { type Operator, operatorOf } from "./operators.ts";
-import { assertFinite, Duration, kindOf, phraseOf, setField, type ValueObject } from "./values.ts";
-import type { Work } from "./work.ts";
+import { assertFieldOfStep, fieldOf, readsStep, stepsCode } from "./paths.ts";
+import { type Code, type Compiler, type Program, truth } from "./program.ts";
+import { assertFinite, Duration, kindOf, phraseOf, setField } from "./values.ts";
 
 export const maxExpressionLength = 4_096;
 const maxDepth = 256;
-
-export interface Program {
-  /** Throws an ExpressionError. What the scope holds is JSON, and it has all the roots. */
-  readonly run: (scope: ValueObject, work: Work) => unknown;
-  /** The names it reads from its scope, and where it first does. */
-  readonly roots: ReadonlyMap<string, number>;
-  /** The steps that it reads by name. */
-  readonly steps: ReadonlySet<string>;
-  /** True if it reads steps in another way than by a name written down. */
-  readonly readsAnyStep: boolean;
-}
-
-interface Run {
-  readonly scope: ValueObject;
-  readonly variables: unknown[];
-  readonly work: Work;
-}
-
-type Code = (run: Run) => unknown;
-
-interface Compiler {
-  readonly text: string;
-  /** Bound by macros, innermost last; the index is the slot of the value. */
-  readonly variables: readonly string[];
-  readonly depth: number;
-  readonly roots: Map<string, number>;
-  readonly steps: Set<string>;
-  readonly anyStep: { seen: boolean };
-}
 
 const reader = new Environment({
   unlistedVariablesAreDyn: true,
@@ -150,15 +123,6 @@ function variable(node: ASTNode, name: string, { variables, roots, anyStep }: Co
   };
 }
 
-/** What to say of a name that is not there. */
-export function unknownName(text: string, name: string, start: number, known: readonly string[]): string {
-  const before = text.slice(0, start).trimEnd().at(-1);
-  if (before === "-") {
-    return `reads ${name}, which is no name here; a name with "-" in it is written in brackets, like steps["build-all"].result`;
-  }
-  return `reads ${name}, which is no name here; there are ${known.join(", ")}`;
-}
-
 /** `written` is the key when the text says it itself. */
 function access(node: ASTNode, container: ASTNode, key: Code, written: string | null, compiler: Compiler): Code {
   const source = compiler.text.slice(node.start, node.end).slice(0, 80);
@@ -172,38 +136,6 @@ function access(node: ASTNode, container: ASTNode, key: Code, written: string | 
     if (found === undefined) throw new ExpressionError(`reads ${source}, which is not there`);
     return found;
   };
-}
-
-const stepsCode: Code = ({ scope }) => scope["steps"] ?? null;
-
-/** True for `steps.<name>` and `steps["<name>"]`, which it notes down. */
-function readsStep(container: ASTNode, written: string | null, { variables, roots, steps }: Compiler): boolean {
-  if (written === null || container.op !== "id" || container.args !== "steps" || variables.includes("steps")) {
-    return false;
-  }
-  if (!roots.has("steps")) roots.set("steps", container.start);
-  steps.add(written);
-  return true;
-}
-
-/** Tells a field that no step has before anything is evaluated. */
-function assertFieldOfStep(step: ASTNode, field: string | null, source: string, { variables }: Compiler): void {
-  if (field === null || field === "state" || field === "result" || (step.op !== "." && step.op !== "[]")) return;
-  const [container] = step.args;
-  if (container.op === "id" && container.args === "steps" && !variables.includes("steps")) {
-    throw new ExpressionError(`reads ${source}; of a step there are only state and result`);
-  }
-}
-
-/** Undefined if it is not there. A field that is there without a value is null. */
-function fieldOf(value: unknown, key: unknown, source: string): unknown {
-  if (Array.isArray(value)) {
-    if (typeof key !== "number") throw new ExpressionError(`reads ${source} of a list, whose items are numbered`);
-    return Object.hasOwn(value, key) ? (value[key] ?? null) : undefined;
-  }
-  if (kindOf(value) !== "object") throw new ExpressionError(`reads ${source} of ${phraseOf(value)}`);
-  if (typeof key !== "string") throw new ExpressionError(`reads ${source} with a key that is no text`);
-  return Object.hasOwn(value as ValueObject, key) ? ((value as ValueObject)[key] ?? null) : undefined;
 }
 
 function list(items: readonly Code[]): Code {
@@ -224,14 +156,6 @@ function object(entries: readonly (readonly [key: Code, value: Code])[]): Code {
     }
     return made;
   };
-}
-
-function truth(where: string, code: Code, run: Run): boolean {
-  run.work.spend(1);
-  const value = code(run);
-  if (typeof value !== "boolean")
-    throw new ExpressionError(`needs true or false with ${where} but got ${phraseOf(value)}`);
-  return value;
 }
 
 /** From left to right: the right side is not looked at if the left one decides. */
@@ -354,51 +278,6 @@ function bind(args: readonly ASTNode[], compiler: Compiler): Code {
   };
 }
 
-/** Goes over a list with the expressions of its call; `each` sets the variable. */
-interface Loop {
-  /** How many expressions follow the name of the variable. */
-  readonly counts: readonly number[];
-  readonly run: (
-    items: readonly unknown[],
-    each: (item: unknown) => void,
-    bodies: readonly Code[],
-    run: Run,
-  ) => unknown;
-}
-
-const loops: ReadonlyMap<string, Loop> = new Map<string, Loop>([
-  [
-    "map",
-    {
-      counts: [1, 2],
-      run: (items, each, bodies, run) => {
-        const made: unknown[] = [];
-        for (const item of items) {
-          each(item);
-          const [first, second] = bodies as [Code, Code | undefined];
-          if (second === undefined) made.push(first(run));
-          else if (truth("map", first, run)) made.push(second(run));
-        }
-        return made;
-      },
-    },
-  ],
-  ["filter", { counts: [1], run: (items, each, [body], run) => items.filter(test("filter", each, body, run)) }],
-  ["all", { counts: [1], run: (items, each, [body], run) => items.every(test("all", each, body, run)) }],
-  ["exists", { counts: [1], run: (items, each, [body], run) => items.some(test("exists", each, body, run)) }],
-  [
-    "exists_one",
-    { counts: [1], run: (items, each, [body], run) => items.filter(test("exists_one", each, body, run)).length === 1 },
-  ],
-]);
-
-function test(name: string, each: (item: unknown) => void, body: Code | undefined, run: Run) {
-  return (item: unknown): boolean => {
-    each(item);
-    return body !== undefined && truth(name, body, run);
-  };
-}
-
 function loopCode(
   name: string,
   loop: Loop,
@@ -420,13 +299,4 @@ function loopCode(
     };
     return loop.run(itemsOf(name, items(run), run), each, codes, run);
   };
-}
-
-/** Of an object its keys, as in CEL. */
-function itemsOf(name: string, value: unknown, { work }: Run): readonly unknown[] {
-  if (Array.isArray(value)) return value;
-  if (kindOf(value) !== "object") throw new ExpressionError(`.${name}() needs a list but got ${phraseOf(value)}`);
-  const keys = Object.keys(value as ValueObject);
-  work.spend(keys.length);
-  return keys;
 }

@@ -1,6 +1,8 @@
 /** Checking and evaluating a text. A text is compiled once and kept, since the same few are evaluated for each job of a kind. */
-import { compile, maxExpressionLength, type Program, unknownName } from "./compile.ts";
+import { compile, maxExpressionLength } from "./compile.ts";
 import { ExpressionError } from "./expressionError.ts";
+import { unknownName } from "./paths.ts";
+import type { Program } from "./program.ts";
 import { jsonOf, type ValueObject } from "./values.ts";
 import { Work } from "./work.ts";
 
