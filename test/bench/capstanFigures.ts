@@ -1,6 +1,6 @@
 /** Everything that is measured of Capstan itself: opens the platform and a load process for each run's parts. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect } from "@capstan/client";
+import { type Capstan, connect } from "@capstan/client";
 import { connect as connectNats, type NatsConnection } from "@nats-io/transport-node";
 import { Client } from "pg";
 import { type Sources, statements, untilQuiet } from "./counters.ts";
@@ -14,6 +14,7 @@ import { cpuMs, proportionalMib, residentMib, treeOf } from "./processes.ts";
 import { hasBusybox, measureContainers, measureProcesses, measureSubmit, warmUp } from "./processFigures.ts";
 import type { Servers } from "./servers.ts";
 import { measureBacklog, measureHandlers, type Subject } from "./workerFigures.ts";
+import { measureWorkflows } from "./workflowFigures.ts";
 
 const database = "postgres";
 
@@ -53,6 +54,7 @@ async function measureRuns(bench: Bench): Promise<void> {
     for (let run = 1; run <= options.runs; run += 1) {
       process.stderr.write(`Capstan, run ${run} of ${options.runs}\n`);
       if (options.parts.has("workers") || options.parts.has("backlog")) await measureWorkers(bench);
+      if (options.parts.has("workflows")) await measureChains(jobs);
       if (options.parts.has("processes")) await measureProcesses(jobs, options);
       if (withContainers) await measureContainers(jobs, options);
       if (options.parts.has("submit")) await measureSubmit(jobs);
@@ -76,6 +78,13 @@ async function measureWorkers(bench: Bench): Promise<void> {
   } finally {
     await subject.close();
   }
+}
+
+async function measureChains({ platform, servers, figures, options, capstan }: Bench & { readonly capstan: Capstan }) {
+  const load = await startLoad("capstan", platform.grpcAddress);
+  const roots = [platform.pid, servers.postgres.pid, servers.nats.pid, load.pid];
+  await measureWorkflows({ capstan, load, figures, roots }, options);
+  await load.stop();
 }
 
 /** Capstan as a thing that runs handlers, its ends counted by the facts on NATS. */
