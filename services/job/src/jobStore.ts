@@ -14,6 +14,7 @@ import {
   type StepState,
   unread,
 } from "./job.ts";
+import type { KnownSteps } from "./plans.ts";
 import { noRetry, type RetryPolicy } from "./retry.ts";
 import { insertItems, saveEndings } from "./workflowStore.ts";
 
@@ -200,10 +201,15 @@ export interface LockedJobs {
 /**
  * Locks jobs until the transaction ends, always in the order of their ids, so that two batches cannot deadlock. The steps are
  * read by a second statement, sent along with the first: one statement would read them as they were before it waited. What they
- * gave back is not read.
+ * gave back is not read. `known` says what is remembered of a job; it is taken for true if the job has had no fact since.
  */
-export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJobs> {
-  const [locked, steps] = await Promise.all([
+export async function lockJobs(
+  db: Db,
+  ids: readonly string[],
+  known: (jobId: string) => KnownSteps | undefined = () => undefined,
+): Promise<LockedJobs> {
+  const unknown = ids.filter((id) => known(id) === undefined);
+  const [locked, fresh] = await Promise.all([
     db.query<JobRow>({
       name: "lock_jobs",
       text: `select id, tenant, name, priority, state, reason, message, sequence, traceparent, schedule_id, queue, concurrency_key,
@@ -214,17 +220,11 @@ export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJo
                 for no key update`,
       values: [ids],
     }),
-    db.query<StepRow>({
-      name: "read_steps",
-      text: `select job_id, name, parent, item_index, state, reason, message, attempt, execution_id, provider_name, due_time, exit_code,
-                    result is not null as has_result, retry, start_time, end_time, clock_timestamp() as now
-               from job.step
-              where job_id = any($1::uuid[])
-              order by job_id, item_index is not null, position, item_index`,
-      values: [ids],
-    }),
+    unknown.length > 0 ? readSteps(db, unknown) : readClock(db),
   ]);
-  const stepsOf = Map.groupBy(steps.rows, ({ job_id }) => job_id);
+  const isStale = ({ id, sequence }: JobRow) => !fresh.steps.has(id) && known(id)?.sequence !== sequence;
+  const stale = locked.rows.filter(isStale).map(({ id }) => id);
+  const again = stale.length > 0 ? await readSteps(db, stale) : fresh;
   const jobs = locked.rows.map((row): Job => {
     const { id, tenant, name, priority, state, reason, message, sequence, traceparent, queue, ending } = row;
     return {
@@ -234,10 +234,40 @@ export async function lockJobs(db: Db, ids: readonly string[]): Promise<LockedJo
       deadlineTime: row.deadline_time,
       isWorkflow: row.is_workflow,
       result: undefined,
-      steps: (stepsOf.get(id) ?? []).map(stepFromRow),
+      steps: fresh.steps.get(id) ?? again.steps.get(id) ?? known(id)?.steps ?? [],
     };
   });
-  return { jobs: new Map(jobs.map((job) => [job.id, job])), now: steps.rows[0]?.now ?? new Date() };
+  return { jobs: new Map(jobs.map((job) => [job.id, job])), now: again.now ?? fresh.now ?? new Date() };
+}
+
+interface ReadSteps {
+  readonly steps: ReadonlyMap<string, readonly Step[]>;
+  /** The database's clock; null if there are no such jobs. */
+  readonly now: Date | null;
+}
+
+async function readSteps(db: Db, ids: readonly string[]): Promise<ReadSteps> {
+  const { rows } = await db.query<StepRow>({
+    name: "read_steps",
+    text: `select job_id, name, parent, item_index, state, reason, message, attempt, execution_id, provider_name, due_time, exit_code,
+                  result is not null as has_result, retry, start_time, end_time, clock_timestamp() as now
+             from job.step
+            where job_id = any($1::uuid[])
+            order by job_id, item_index is not null, position, item_index`,
+    values: [ids],
+  });
+  const steps = new Map<string, Step[]>();
+  for (const row of rows) {
+    const own = steps.get(row.job_id);
+    if (own === undefined) steps.set(row.job_id, [stepFromRow(row)]);
+    else own.push(stepFromRow(row));
+  }
+  return { steps, now: rows[0]?.now ?? null };
+}
+
+async function readClock(db: Db): Promise<ReadSteps> {
+  const { rows } = await db.query<{ now: Date }>({ name: "read_clock", text: "select clock_timestamp() as now" });
+  return { steps: new Map(), now: rows[0]?.now ?? null };
 }
 
 function stepFromRow(row: StepRow): Step {
@@ -366,14 +396,4 @@ function firstStartOf({ steps }: Job): Date | null {
 
 function jsonOrNull(value: unknown): string | null {
   return value === undefined || value === unread ? null : JSON.stringify(value);
-}
-
-/** The specs of jobs, as JSON. */
-export async function loadSpecs(db: Db, ids: readonly string[]): Promise<Map<string, string>> {
-  const { rows } = await db.query<{ id: string; spec: string }>({
-    name: "load_specs",
-    text: "select id, spec::text as spec from job.job where id = any($1::uuid[])",
-    values: [ids],
-  });
-  return new Map(rows.map(({ id, spec }) => [id, spec]));
 }

@@ -40,6 +40,7 @@ export async function start(app: App, config: Config): Promise<void> {
   startRelay({ pool, context: schema, publish, log, app });
   const noteJobs = startJobTelemetry(pool);
   const onCommit = (jobs: readonly Job[]) => {
+    plans.note(jobs);
     timers.remind(jobs);
     schedules.noteJobs(jobs);
     noteJobs(jobs);

@@ -1,9 +1,9 @@
 /** The one way a job that exists is moved: lock many, decide each, save all with their facts, commit, tell. */
 import { appendFacts, type Db, type Fact, inTransaction, type Pool } from "@capstan/postgres";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
-import { type Change, cancel, isJobTerminal, type Job, wake } from "./job.ts";
+import { type Change, cancel, type Job, wake } from "./job.ts";
 import { factOf } from "./jobProto.ts";
-import { loadSpecs, lockJobs, type Saved, saveJobs } from "./jobStore.ts";
+import { lockJobs, type Saved, saveJobs } from "./jobStore.ts";
 import type { Cause, Flow, Passed } from "./pass.ts";
 import { compilePlan } from "./plan.ts";
 import type { KnownPlan, Plans } from "./plans.ts";
@@ -11,7 +11,7 @@ import { report, type StepAnswer } from "./report.ts";
 import { createResults, type WantedResults } from "./results.ts";
 import type { CausedChange } from "./tell.ts";
 import { type CausedReport, cancelWorkflow, reportAll, wakeWorkflow } from "./workflow.ts";
-import { loadResults } from "./workflowStore.ts";
+import { loadResults, loadSpecs } from "./workflowStore.ts";
 
 /** What was decided for a job: its changes in order, and the job after the last (also when only a waiting reason changed). */
 export type Decision = Passed;
@@ -72,7 +72,6 @@ export type MoveJobs = (ids: readonly string[], decide: Decide) => Promise<Reado
 export function createMoveJobs(pool: Pool, plans: Plans, onCommit: (jobs: readonly Job[]) => void): MoveJobs {
   return async (ids, decide) => {
     const { jobs, saved } = await inTransaction(pool, (db) => moveJobsIn(db, plans, ids, decide));
-    for (const { id, state } of saved) if (isJobTerminal(state)) plans.forget(id);
     if (saved.length > 0) onCommit(saved);
     return jobs;
   };
@@ -85,7 +84,7 @@ export async function moveJobsIn(
   ids: readonly string[],
   decide: Decide,
 ): Promise<{ readonly jobs: ReadonlyMap<string, Job>; readonly saved: readonly Job[] }> {
-  const { jobs, now } = await lockJobs(db, ids);
+  const { jobs, now } = await lockJobs(db, ids, plans.stepsOf);
   const workflows = [...jobs.values()].filter(({ isWorkflow }) => isWorkflow);
   const known = workflows.length > 0 ? await knowPlans(db, plans, workflows) : noPlans;
   const decided = new Map<string, Decision>();

@@ -1,7 +1,9 @@
 /**
- * The plans of jobs that move at present, so that a spec of a thousand steps is parsed once and not for each report. They hold for ever,
- * because a spec never changes; those that were not used for longest give way.
+ * What this process remembers of the workflows that move at present, so that a job of a thousand steps is not read and parsed again for
+ * each report. A plan holds for ever, because a spec never changes. The steps hold as long as the job in the store has the sequence
+ * they had; whoever reads them asks. What was not used for longest gives way.
  */
+import { isJobTerminal, type Job, type Step, unread } from "./job.ts";
 import type { Plan } from "./plan.ts";
 
 /** A plan with the items of the steps that were reached. */
@@ -10,45 +12,84 @@ export interface KnownPlan {
   items: ReadonlyMap<string, readonly unknown[]>;
 }
 
+/** The steps of a job as they were with a fact of it. */
+export interface KnownSteps {
+  readonly sequence: number;
+  readonly steps: readonly Step[];
+}
+
 export interface Plans {
   /** Undefined if it is not known here. */
   get(jobId: string): KnownPlan | undefined;
   /** Keeps a plan; `bytes` is the length of its spec. */
   add(jobId: string, plan: Plan, bytes: number): KnownPlan;
-  /** The job has ended. */
-  forget(jobId: string): void;
+  /** Undefined if they are not known here. */
+  stepsOf(jobId: string): KnownSteps | undefined;
+  /** Remembers jobs as they are after COMMIT, and forgets those that have ended. */
+  note(jobs: readonly Job[]): void;
 }
 
-/** Bytes of their specs; a plan takes about ten times as much. */
-const maxBytes = 16 * 1024 * 1024;
+/** Bytes of specs, and so many for a step; what is kept takes up to ten times as much. */
+const maxBytes = 32 * 1024 * 1024;
+const bytesOfStep = 100;
+
+interface Known {
+  readonly entry: KnownPlan;
+  readonly specBytes: number;
+  known: KnownSteps | undefined;
+}
 
 export function createPlans(): Plans {
-  const known = new Map<string, { readonly entry: KnownPlan; readonly bytes: number }>();
+  const entries = new Map<string, Known>();
   let total = 0;
+
   function forget(jobId: string): void {
-    total -= known.get(jobId)?.bytes ?? 0;
-    known.delete(jobId);
+    const found = entries.get(jobId);
+    if (found !== undefined) total -= bytesOf(found);
+    entries.delete(jobId);
   }
+
+  /** A map keeps the order in which its keys were set: the oldest come first. */
+  function put(jobId: string, entry: Known): void {
+    forget(jobId);
+    entries.set(jobId, entry);
+    total += bytesOf(entry);
+    for (const oldest of entries.keys()) {
+      if (total <= maxBytes || oldest === jobId) break;
+      forget(oldest);
+    }
+  }
+
   return {
     get(jobId) {
-      const found = known.get(jobId);
-      if (found === undefined) return undefined;
-      // A map keeps the order in which its keys were set: the oldest come first.
-      known.delete(jobId);
-      known.set(jobId, found);
-      return found.entry;
+      const found = entries.get(jobId);
+      if (found !== undefined) put(jobId, found);
+      return found?.entry;
     },
-    add(jobId, plan, bytes) {
-      forget(jobId);
+    add(jobId, plan, specBytes) {
       const entry: KnownPlan = { plan, items: new Map() };
-      known.set(jobId, { entry, bytes });
-      total += bytes;
-      for (const oldest of known.keys()) {
-        if (total <= maxBytes || oldest === jobId) break;
-        forget(oldest);
-      }
+      put(jobId, { entry, specBytes, known: undefined });
       return entry;
     },
-    forget,
+    stepsOf: (jobId) => entries.get(jobId)?.known,
+    note(jobs) {
+      for (const { id, isWorkflow, state, sequence, steps } of jobs) {
+        const found = isWorkflow ? entries.get(id) : undefined;
+        if (found === undefined) continue;
+        if (isJobTerminal(state)) forget(id);
+        // A commit that is noted late must not take the place of what came after it.
+        else if (sequence >= (found.known?.sequence ?? 0)) {
+          put(id, { ...found, known: { sequence, steps: steps.map(withoutResult) } });
+        }
+      }
+    },
   };
+}
+
+function bytesOf({ specBytes, known }: Known): number {
+  return specBytes + bytesOfStep * (known?.steps.length ?? 0);
+}
+
+function withoutResult(step: Step): Step {
+  return step.result === undefined || step.result === unread ? step : { ...step, result: unread };
 }

@@ -3,6 +3,16 @@ import type { Db } from "@capstan/postgres";
 import type { Ending, Step } from "./job.ts";
 import type { WantedResults } from "./results.ts";
 
+/** The specs of jobs, as JSON. */
+export async function loadSpecs(db: Db, ids: readonly string[]): Promise<Map<string, string>> {
+  const { rows } = await db.query<{ id: string; spec: string }>({
+    name: "load_specs",
+    text: "select id, spec::text as spec from job.job where id = any($1::uuid[])",
+    values: [ids],
+  });
+  return new Map(rows.map(({ id, spec }) => [id, spec]));
+}
+
 /** Results of steps of a job. */
 export interface WantedOfJob extends WantedResults {
   readonly jobId: string;
