@@ -108,7 +108,11 @@ function attemptOf(saga: Saga, { queue, view, standing, preview: answer }: Facts
 }
 
 /** One that stands behind others waits for what the first of them waits for. */
-function whyWaiting(saga: Saga, queue: Queue, standing: Standing | undefined): { reason: string; message: string } {
+export function whyWaiting(
+  saga: Saga,
+  queue: Queue,
+  standing: Standing | undefined,
+): { reason: string; message: string } {
   if (queue.pauseTime !== null) return whyHeld(queue, saga.concurrencyKey, "QUEUE_PAUSED");
   if (saga.reason !== "QUEUED" || standing === undefined || standing.ahead === 0) return saga;
   if (standing.headReason === "QUEUED") return saga;

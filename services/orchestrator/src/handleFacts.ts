@@ -1,5 +1,6 @@
 /** Facts of the job and execution contexts, as what happened to sagas. Every fact may come again. */
 import type { ReceivedFact } from "@capstan/messaging";
+import type { Pool } from "@capstan/postgres";
 import { driveSagas, type SagaDeps, type Step } from "./driveSagas.ts";
 import type { KnownQueues } from "./knownQueues.ts";
 import type { Placing } from "./placeSagas.ts";
@@ -7,7 +8,8 @@ import { orderTimeOf } from "./queue.ts";
 import type { RecentSagas } from "./recentSagas.ts";
 import type { Happened, Saga } from "./runJob.ts";
 import { cancellationOf, type ExecutionNews, executionNewsOf, newSagasOf } from "./sagaProto.ts";
-import { insertSagas, loadLiveSagasOfJobs, loadSagas } from "./sagaStore.ts";
+import { insertSagas, loadLiveSagasOfJobs, loadSagas, type NewSaga } from "./sagaStore.ts";
+import { insertTimers } from "./waitTimerStore.ts";
 
 /** Begins a saga for each step that became READY, then ends those of jobs that are being cancelled. */
 export async function handleJobFacts(
@@ -25,10 +27,23 @@ export async function handleJobFacts(
   // Asked once: what opens while they are written is no reason to leave out those that were not claimed.
   const open = new Set(sagas.filter((saga) => placing.isOpen(saga)).map(({ id }) => id));
   const fresh = sagas.length === 0 ? [] : await insertSagas(deps.pool, sagas, ({ id }) => open.has(id));
+  await watch(deps, sagas);
   await cancelSagas(deps, facts);
   // Only now: what is cancelled in the same breath has moved on, and is not placed.
   placing.place(fresh);
   placing.waiting(sagas.filter(({ id }) => !open.has(id)));
+}
+
+/** Sagas of queues that want something done about those that wait are looked at then. */
+async function watch(
+  { pool, queues }: { readonly pool: Pool; readonly queues: Pick<KnownQueues, "of"> },
+  sagas: readonly NewSaga[],
+): Promise<void> {
+  const timers = sagas.flatMap(({ id, tenant, queue, readyTime }) => {
+    const { onWait } = queues.of(tenant, queue).settings;
+    return onWait.length === 0 ? [] : [{ id, readyTime, afterMs: Math.min(...onWait.map(({ afterMs }) => afterMs)) }];
+  });
+  if (timers.length > 0) await insertTimers(pool, timers);
 }
 
 async function cancelSagas(deps: SagaDeps, facts: readonly ReceivedFact[]): Promise<void> {

@@ -6,6 +6,7 @@
 import type { Pool } from "@capstan/postgres";
 import { isLimited, type Queue, unsetQueue } from "./queue.ts";
 import { countFromNowOn, loadQueues } from "./queueStore.ts";
+import { insertTimersOfQueues } from "./waitTimerStore.ts";
 
 /** The longest time for which a change elsewhere can go unnoticed. */
 const maxAgeMs = 5_000;
@@ -47,6 +48,15 @@ export function createKnownQueues(pool: Pool): KnownQueues {
         await countFromNowOn(
           pool,
           newlyLimited.map(({ tenant, name }) => ({ tenant, queue: name })),
+        );
+      }
+      const watched = changed.filter(({ settings }) => settings.onWait.length > 0);
+      if (watched.length > 0) {
+        await insertTimersOfQueues(
+          pool,
+          watched.map(({ tenant, name, settings: { onWait } }) => ({
+            ...{ tenant, queue: name, afterMs: Math.min(...onWait.map(({ afterMs }) => afterMs)) },
+          })),
         );
       }
       queues = new Map(read.map((queue) => [pathOf(queue.tenant, queue.name), queue]));

@@ -170,6 +170,29 @@ describe("a queue", () => {
     expect(late.filter(begun)).toHaveLength(1);
   });
 
+  test("with rules for those that wait tells of them, moves them elsewhere, and fails them at last", async () => {
+    world.contexts.slots.set("packed", 0);
+    const after = (seconds: number) => `${seconds}s`;
+    const onWait = [
+      { reason: "REASON_NO_CAPACITY", after: after(1), action: "WAIT_ACTION_MOVE", providerKind: "docker" },
+      { reason: "REASON_QUEUE_PAUSED", after: after(1), action: "WAIT_ACTION_NOTIFY" },
+      { reason: "REASON_QUEUE_PAUSED", after: after(2), action: "WAIT_ACTION_FAIL" },
+    ];
+    await orchestrator.queues.setQueue({ queue: "patient", settings: QueueSettings.fromJSON({ onWait }), etag: "" });
+    await untilKnown("patient");
+    const [moved = ""] = await submit(1, { queue: "patient", provider: "packed" });
+    await eventually(() => expect(begun(moved)).toBe(true));
+    await orchestrator.queues.pauseQueue({ queue: "patient", message: "" });
+    const [failed = ""] = await submit(1, { queue: "patient" });
+    await eventually(async () => expect(await stageOf(orchestrator, failed)).toBe("DONE"));
+    expect(askedAbout(world.contexts, failed)).toContain("report FAILED");
+    await eventually(async () => {
+      const subject = `capstan.v1.*.orchestrator.saga.*.${idOf(failed)}`;
+      const messages = await readSubject(world.nats.url, "orchestrator", subject);
+      expect(messages.map((message) => message.subject.split(".")[5])).toEqual(["waiting", "overdue"]);
+    });
+  }, 60_000);
+
   test("that nobody has set is there all the same", async () => {
     const { queue } = await orchestrator.queues.getQueue({ queue: "never-set" });
     expect(queue?.queue).toMatchObject({ name: "never-set", etag: "", settings: { weight: 1, maxRunning: 0 } });

@@ -115,6 +115,7 @@ export type Happened =
   | { readonly type: "started"; readonly time: string | null }
   | { readonly type: "ended"; readonly outcome: Outcome }
   | { readonly type: "cancelled"; readonly reason: string; readonly message: string }
+  | { readonly type: "waitedTooLong"; readonly message: string }
   | { readonly type: "told" }
   | { readonly type: "commandFailed"; readonly message: string }
   | { readonly type: "commandRefused"; readonly message: string }
@@ -197,6 +198,10 @@ export function advance(saga: Saga, happened: Happened): Advance {
     case "cancelled":
       return cancel(saga, happened);
 
+    case "waitedTooLong":
+      if (saga.stage !== "WAITING") return only(saga);
+      return settle(saga, unrun("FAILED", "QUEUE_TIMEOUT", happened.message));
+
     case "told":
       if (saga.stage !== "SETTLING") return only(saga);
       return go(saga, isCompensation(saga) ? "COMPENSATED" : "DONE", {});
@@ -237,7 +242,7 @@ function moveParked(saga: Saga, verb: "retried" | "skipped" | "compensated"): Ad
 }
 
 /** What an operator should know. A saga that goes its normal way is silent: the facts of job and execution tell its path. */
-export type News = "waiting" | "parked" | "retried" | "skipped" | "compensated";
+export type News = "waiting" | "overdue" | "parked" | "retried" | "skipped" | "compensated";
 
 /** What a move is told as, in order. */
 export function newsOf(before: Saga, after: Saga): readonly News[] {

@@ -109,7 +109,7 @@ export function cancellationOf(fact: ReceivedFact): Cancellation | null {
 }
 
 /** Steps that ask for the same kind of place have the same key. */
-function placementKeyOf(tenant: string, { image, handler, resources, placement }: StepSpec): string {
+export function placementKeyOf(tenant: string, { image, handler, resources, placement }: StepSpec): string {
   const text = JSON.stringify([
     tenant,
     image !== "",

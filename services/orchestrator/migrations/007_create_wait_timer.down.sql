@@ -1,0 +1,1 @@
+drop table orchestrator.wait_timer;
