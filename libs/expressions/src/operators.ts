@@ -69,6 +69,7 @@ export function timeOf(ms: number): Date {
 
 /** Below, equal or above 0. `false` is less than `true`; texts are compared by their UTF-16 units. */
 export function compare(name: string, left: unknown, right: unknown, work: Work): number {
+  if (typeof left === "number" && typeof right === "number") return left - right;
   const kind = kindOf(left);
   if (kind !== kindOf(right) || kind === "null" || kind === "list" || kind === "object") {
     throw new ExpressionError(`cannot use ${name} with ${phraseOf(left)} and ${phraseOf(right)}`);

@@ -64,14 +64,14 @@ export function assertFinite(value: number): number {
 export function isEqual(left: unknown, right: unknown, work: Work): boolean {
   work.spend(1);
   if (left === right) return true;
+  if (typeof left === "string") {
+    if (typeof right === "string" && left.length === right.length) work.spendText(left.length);
+    return false;
+  }
+  if (typeof left !== "object" || typeof right !== "object") return false;
   const kind = kindOf(left);
   if (kind !== kindOf(right)) return false;
   switch (kind) {
-    case "null":
-      return true;
-    case "text":
-      work.spendText(Math.min((left as string).length, (right as string).length));
-      return left === right;
     case "list":
       return isEqualList(left as readonly unknown[], right as readonly unknown[], work);
     case "object":
@@ -81,7 +81,7 @@ export function isEqual(left: unknown, right: unknown, work: Work): boolean {
     case "duration":
       return (left as Duration).ms === (right as Duration).ms;
     default:
-      return false;
+      return true;
   }
 }
 
@@ -98,17 +98,25 @@ function isEqualObject(left: ValueObject, right: ValueObject, work: Work): boole
 
 /** As JSON has it. What only seems small because its parts are shared is told by the length it has when written out. */
 export function jsonOf(value: unknown): unknown {
-  const budget = { left: maxResultBytes };
-  return jsonPart(value, budget, maxResultDepth);
+  return jsonPart(value, { left: maxResultBytes, parts: 0 }, maxResultDepth);
 }
 
 /** Text as it is, everything else as JSON. */
-export function textOf(value: unknown): string {
-  const json = jsonOf(value);
+export function textOf(value: unknown, work: Work): string {
+  if (typeof value === "string") return value;
+  const budget = { left: maxResultBytes, parts: 0 };
+  const json = jsonPart(value, budget, maxResultDepth);
+  // Writing a part down takes some times as long as looking at it. It is known afterwards only, but never many.
+  work.spend(budget.parts * 4);
   return typeof json === "string" ? json : JSON.stringify(json);
 }
 
-function jsonPart(value: unknown, budget: { left: number }, levels: number): unknown {
+interface Budget {
+  left: number;
+  parts: number;
+}
+
+function jsonPart(value: unknown, budget: Budget, levels: number): unknown {
   switch (kindOf(value)) {
     case "null":
       take(budget, 4);
@@ -138,7 +146,7 @@ function jsonPart(value: unknown, budget: { left: number }, levels: number): unk
 }
 
 /** The very list if nothing in it had to be changed: most results are taken from what was given. */
-function listOf(list: readonly unknown[], budget: { left: number }, levels: number): readonly unknown[] {
+function listOf(list: readonly unknown[], budget: Budget, levels: number): readonly unknown[] {
   let copy: unknown[] | null = null;
   for (const [index, item] of list.entries()) {
     take(budget, 1);
@@ -151,7 +159,7 @@ function listOf(list: readonly unknown[], budget: { left: number }, levels: numb
   return copy ?? list;
 }
 
-function objectOf(object: ValueObject, budget: { left: number }, levels: number): ValueObject {
+function objectOf(object: ValueObject, budget: Budget, levels: number): ValueObject {
   let copy: Record<string, unknown> | null = null;
   for (const [key, item] of Object.entries(object)) {
     take(budget, 2 + jsonLength(key, budget.left));
@@ -164,11 +172,16 @@ function objectOf(object: ValueObject, budget: { left: number }, levels: number)
   return copy ?? object;
 }
 
+/** Of a text that is written as it is, or of which this is known, without writing it. */
 function jsonLength(text: string, limit: number): number {
-  return text.length > limit ? text.length : Buffer.byteLength(JSON.stringify(text));
+  if (text.length > limit) return text.length;
+  return plain.test(text) ? text.length + 2 : Buffer.byteLength(JSON.stringify(text));
 }
 
-function take(budget: { left: number }, bytes: number): void {
+const plain = /^[ !#-[\]-~]*$/;
+
+function take(budget: Budget, bytes: number): void {
+  budget.parts += 1;
   budget.left -= bytes;
   if (budget.left < 0) throw new ExpressionError(`gives more than ${maxResultBytes} bytes of JSON; that is the limit`);
 }
