@@ -24,16 +24,19 @@ export interface KnownQueues {
 export function createKnownQueues(pool: Pool): KnownQueues {
   let queues = new Map<string, Queue>();
   let readAtMs = Number.NEGATIVE_INFINITY;
+  let changes = 0;
   const pathOf = (tenant: string, name: string) => `${tenant}\0${name}`;
   return {
     of: (tenant, name) => queues.get(pathOf(tenant, name)) ?? unsetQueue(tenant, name),
     all: () => [...queues.values()],
     expire() {
+      changes += 1;
       readAtMs = Number.NEGATIVE_INFINITY;
     },
     async refresh() {
       const now = performance.now();
       if (now - readAtMs < maxAgeMs) return false;
+      const changesBefore = changes;
       const read = (await loadQueues(pool)).filter(({ version }) => version > 0);
       const before = queues;
       const changed = read.filter(({ tenant, name, id, version }) => {
@@ -60,7 +63,8 @@ export function createKnownQueues(pool: Pool): KnownQueues {
         );
       }
       queues = new Map(read.map((queue) => [pathOf(queue.tenant, queue.name), queue]));
-      readAtMs = now;
+      // What was changed while they were read may have come too late for this reading.
+      if (changes === changesBefore) readAtMs = now;
       return changed.length > 0 || queues.size !== before.size;
     },
   };
