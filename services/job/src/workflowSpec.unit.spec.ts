@@ -1,7 +1,9 @@
+import { ExpressionError } from "@capstan/expressions";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
 import { checkSpec, completeSpec } from "./jobSpec.ts";
+import { renderStep } from "./renderStep.ts";
 
 const now = new Date("2026-01-01T00:00:00Z");
 
@@ -375,4 +377,80 @@ it("a thousand steps with as many expressions are checked in no time", () => {
   for (let run = 0; run < 10; run += 1) expect(checkSpec(spec, "spec", now)).toEqual([]);
   const ms = (performance.now() - start) / 10;
   expect(ms).toBeLessThan(200);
+});
+
+it("whatever a spec says, it is refused or every step of it can be filled in or fails with an expression that says why", () => {
+  const name = fc.constantFrom("a", "b", "c", "d", "A", "", "steps");
+  const text = fc.constantFrom(
+    "x",
+    "",
+    "${{ input.n }}",
+    "${{ steps.a.result }}",
+    "a ${{ item }} b",
+    "${{ steps['b'].state }}",
+    "${{",
+    "${{ }}",
+    "/${{ index }}",
+    "\u0000",
+  );
+  const expression = fc.constantFrom(
+    "",
+    "true",
+    "input.n",
+    "steps.a.result",
+    "[1, 2]",
+    "steps[input.n]",
+    "1 +",
+    "job.id",
+  );
+  const json = fc.oneof(text, fc.array(text, { maxLength: 2 }), fc.dictionary(fc.constantFrom("k", "__proto__"), text));
+  const field = fc.oneof(
+    fc.record({ name }),
+    fc.record({ command: fc.array(text, { maxLength: 2 }), handler: fc.constant("") }),
+    fc.record({ input: json }),
+    fc.record({ env: fc.dictionary(fc.constantFrom("A", "__proto__"), text) }),
+    fc.record({ workingDirectory: text }),
+    fc.record({ dependsOn: fc.array(name, { maxLength: 2 }) }),
+    fc.record({ when: expression }),
+    fc.record({ forEach: fc.record({ items: fc.array(json, { maxLength: 2 }), expression }, { requiredKeys: [] }) }),
+    fc.record({ compensate: name }),
+    fc.record({ handler: fc.constant(""), approval: fc.record({ message: text }) }),
+    fc.record({ handler: fc.constant(""), signal: fc.record({ name: text }) }),
+    fc.record({ handler: fc.constant(""), sleep: fc.record({ expression }) }),
+    fc.record({
+      handler: fc.constant(""),
+      subJob: fc.record({ template: fc.record({ name, parameters: fc.dictionary(name, json) }) }),
+    }),
+  );
+  const fields = fc.array(field, { maxLength: 2 }).map((parts) => Object.assign({}, ...parts) as Fields);
+  const names = fc.array(name, { maxLength: 1 });
+  const spec = fc
+    .record(
+      { steps: fc.array(fields, { maxLength: 4 }), onSuccess: names, onCancel: names, concurrencyKey: text },
+      { requiredKeys: ["steps"] },
+    )
+    .map(({ steps, ...rest }) => {
+      const named = steps.map((step, at) => ({ name: "abcd"[at], handler: "h", ...step }));
+      return { name: "w", ...rest, steps: named };
+    });
+  let accepted = 0;
+  fc.assert(
+    fc.property(spec, (json) => {
+      const read = JobSpec.fromJSON(json);
+      if (checkSpec(read, "spec", now).length > 0) return;
+      accepted += 1;
+      const completed = completeSpec(read);
+      expect(checkSpec(completed, "spec", now)).toEqual([]);
+      const steps = Object.fromEntries(completed.steps.map(({ name }) => [name, { state: "SUCCEEDED", result: 1 }]));
+      for (const step of completed.steps) {
+        try {
+          renderStep(step, { input: { n: 1 }, steps, job: { id: "j" }, item: "i", index: 0 });
+        } catch (error) {
+          expect(error).toBeInstanceOf(ExpressionError);
+        }
+      }
+    }),
+    { numRuns: 3_000 },
+  );
+  expect(accepted).toBeGreaterThan(30);
 });
