@@ -27,6 +27,7 @@ import {
 import { checkSpec, maxSpecBytes, maxSpecJsonBytes } from "../services/job/src/jobSpec.ts";
 import { maxFilledBytes } from "../services/job/src/renderStep.ts";
 import { checkRequest } from "../services/job/src/submitJobs.ts";
+import { checkSettings, defaultSettings } from "../services/orchestrator/src/queue.ts";
 import { checkRegistration } from "../services/provider/src/providerSpec.ts";
 import { tableAfter } from "./support/documents.ts";
 
@@ -280,6 +281,46 @@ function slots(count: number): object {
   return { capacity: { slots: count, cpuMillis: 0, memoryMib: 0 } };
 }
 
+const rule = { afterMs: 1_000, action: "NOTIFY" as const, reason: null, providerKind: "" };
+const rates = (count: number, periodMs: number) => ({ rate: { count, periodMs }, ratePerKey: { count, periodMs } });
+const waits = ["QUEUE_PAUSED", "QUEUE_LIMIT", "KEY_LIMIT", "RATE_LIMIT", "NO_CAPACITY", "PROVIDER_UNHEALTHY"];
+const rulesOf = (count: number) => ({
+  onWait: many(count, (index) => ({
+    ...rule,
+    reason: waits[index % 6] ?? null,
+    ...(["NOTIFY", "FAIL", "MOVE"] as const)
+      .filter((_, at) => at === Math.floor(index / 6))
+      .map((action) => ({ action, providerKind: action === "MOVE" ? "docker" : "" }))[0],
+  })),
+});
+
+const ofQueue: readonly Case[] = [
+  ["weight", "1,000", { weight: 1_000 }, { weight: 1_001 }],
+  ["weight", "1 to", { weight: 1 }, { weight: -1 }],
+  [
+    "max_running, max_running_per_key",
+    "100,000",
+    { maxRunning: 100_000, maxRunningPerKey: 100_000 },
+    { maxRunning: 100_001, maxRunningPerKey: 100_001 },
+  ],
+  ["rate.count, rate_per_key.count", "100,000", rates(100_000, 1_000), rates(100_001, 1_000)],
+  ["rate.count, rate_per_key.count", "1 to", rates(1, 1_000), rates(0, 1_000)],
+  ["rate.period, rate_per_key.period", "1 s", rates(1, 1_000), rates(1, 999)],
+  ["rate.period, rate_per_key.period", "1 day", rates(1, day * 1_000), rates(1, day * 1_000 + 1)],
+  ["max_depth", "10,000,000", { maxDepth: 10_000_000 }, { maxDepth: 10_000_001 }],
+  ["ageing", "1 s", { ageingMs: 1_000 }, { ageingMs: 999 }],
+  ["ageing", "1 day", { ageingMs: day * 1_000 }, { ageingMs: day * 1_000 + 1 }],
+  ["on_wait", "16", rulesOf(16), rulesOf(17)],
+  ["on_wait", "once", { onWait: [rule] }, { onWait: [rule, rule] }],
+  ["on_wait.after", "1 s", { onWait: [rule] }, { onWait: [{ ...rule, afterMs: 999 }] }],
+  [
+    "on_wait.after",
+    "30 days",
+    { onWait: [{ ...rule, afterMs: 30 * day * 1_000 }] },
+    { onWait: [{ ...rule, afterMs: 31 * day * 1_000 }] },
+  ],
+];
+
 const page = readFileSync(new URL("../docs/limits.md", import.meta.url), "utf8");
 const rowsAfter = (heading: string) =>
   new Map(tableAfter(page, heading).map(([field = "", limit = ""]) => [field, limit]));
@@ -289,6 +330,7 @@ const subjects: readonly (readonly [heading: string, cases: readonly Case[], ref
     ["| Field of `JobSpec` |", ofJob, (fields) => refusalsOf(fields, {})],
     ["| Field of `StepSpec` |", ofStep, (fields) => refusalsOf({}, fields)],
     ["## A provider", ofProvider, refusalsOfProvider],
+    ["## A queue", ofQueue, (fields) => checkSettings({ ...defaultSettings, ...fields }, "settings").length],
   ];
 
 function refusalsOf(job: object, step: object): number {

@@ -61,6 +61,8 @@ export interface Turns {
 const maxQueues = 64;
 const maxLanes = 256;
 const maxHeads = 1_000;
+/** Of each list so many heads are read at least: a limit lets few of a long list go at a time. */
+const leastDepth = 32;
 /** Of more lists than one pass looks at, so many passes go on at once when nobody has a turn; the next look goes on from there. */
 const maxEmptyLooks = 32;
 /** Of those that wait for the same, so many are told why. The others stand behind them, and are QUEUED. */
@@ -83,6 +85,8 @@ export function createTurns({ pool, queues }: { readonly pool: Pool; readonly qu
   let rateMs: number | null = null;
   /** Looks in a row at a part of the lists that gave nobody a turn. */
   let emptyLooks = 0;
+  /** How many heads of a list are worth reading. */
+  let depth = leastDepth;
 
   async function take(wanted: Wanted): Promise<Taken> {
     rateMs = null;
@@ -93,12 +97,13 @@ export function createTurns({ pool, queues }: { readonly pool: Pool; readonly qu
     const [first] = lists.values();
     if (first === undefined) return { turns: [], held: [], isMore: false };
     if (lists.size === 1 && isOpen(queues.of(first.tenant, first.queue))) return takeFirst(first, wanted);
-    const headsPerLane = headsFor(lists.size, wanted.limit);
+    const headsPerLane = headsFor(lists.size, Math.min(wanted.limit, depth));
     const lanes = await readHeadsOf(pool, [...lists.values()], headsPerLane);
     for (const lane of lanes) if (lane.heads.length === 0) lists.delete(laneId(lane));
     const isFull = lanes.some(({ heads }) => heads.length === headsPerLane);
     const taken = await takeFrom(lanes, wanted);
     const { length } = taken.turns;
+    noteDepth(lanes, length);
     return { ...taken, isMore: length > 0 && (isFull || length === wanted.limit) };
   }
 
@@ -106,17 +111,25 @@ export function createTurns({ pool, queues }: { readonly pool: Pool; readonly qu
     const window: Window = {
       queues: maxQueues,
       lanesPerQueue: Math.max(4, Math.floor(maxLanes / queuesSeen)),
-      headsPerLane: headsFor(known?.size ?? maxLanes, wanted.limit),
+      headsPerLane: headsFor(known?.size ?? maxLanes, Math.min(wanted.limit, depth)),
       afterQueue,
       afterLanes: [...afterLanes.values()],
     };
     const lanes = await readHeads(pool, window);
     const isAll = goOn(lanes, window);
     const taken = await takeFrom(lanes, wanted);
+    noteDepth(lanes, taken.turns.length);
     emptyLooks = taken.turns.length > 0 ? 0 : emptyLooks + 1;
     const isMore = isAll ? taken.turns.length > 0 : emptyLooks < maxEmptyLooks;
     if (!isMore) emptyLooks = 0;
     return { ...taken, isMore };
+  }
+
+  /** Where most of what is read has its turn, more is worth reading; where most is held back, less. */
+  function noteDepth(lanes: readonly Lane<WaitingHead>[], turns: number): void {
+    const read = lanes.reduce((sum, { heads }) => sum + heads.length, 0);
+    if (read > 0 && turns >= 0.8 * read) depth = Math.min(maxHeads, 4 * depth);
+    else if (turns < 0.2 * read) depth = Math.max(leastDepth, Math.floor(depth / 4));
   }
 
   /** Where the next look begins; true when this one saw every list. */
