@@ -188,7 +188,7 @@ test("every example is accepted", async () => {
     "set -e; for file in examples/*.yaml; do npx capstan job submit --validate-only -f $file; done",
   ).ended;
   expect(code).toBe(0);
-});
+}, 180_000);
 
 test("npm run demo shows real jobs and ends well, beside a platform that runs", async () => {
   const { code, stdout, stderr } = await type("npm run demo").ended;
