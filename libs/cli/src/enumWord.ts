@@ -2,7 +2,7 @@
 import type { Cell, Colour } from "./table.ts";
 
 const prefix =
-  /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|WORKER_STATE|KEY_POLICY|WAIT_ACTION|REASON)_/;
+  /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|WORKER_STATE|KEY_POLICY|WAIT_ACTION|TEMPLATE_STATE|PARAMETER_TYPE|SCHEDULE_STATE|SCHEDULE_REASON|OVERLAP_POLICY|MISSED_RUN_POLICY|CLOCK_CHANGE|REASON)_/;
 
 export function enumWord(name: string): string {
   const word = name.replace(prefix, "");
@@ -14,6 +14,7 @@ const colours: Readonly<Record<string, Colour>> = {
   DONE: "green",
   HEALTHY: "green",
   ACTIVE: "green",
+  PUBLISHED: "green",
   CONNECTED: "green",
   FAILED: "red",
   TIMED_OUT: "red",
@@ -25,11 +26,15 @@ const colours: Readonly<Record<string, Colour>> = {
   BACKOFF: "yellow",
   DEGRADED: "yellow",
   CORDONED: "yellow",
+  PAUSED: "yellow",
+  DEPRECATED: "yellow",
   DRAINING: "yellow",
   SILENT: "yellow",
   COMPENSATING: "yellow",
   COMPENSATED: "yellow",
   DISABLED: "gray",
+  ENDED: "gray",
+  ARCHIVED: "gray",
   SKIPPED: "gray",
   RUNNING: "cyan",
   STARTED: "cyan",

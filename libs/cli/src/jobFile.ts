@@ -8,6 +8,7 @@ import type { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { parseAllDocuments } from "yaml";
 import { UsageError } from "./failure.ts";
 import { jobSpecFields } from "./jobSpecFields.ts";
+import type { Kind } from "./protoFields.ts";
 
 /** The text of a job file; `-` is standard input. */
 export async function readJobFile(file: string): Promise<string> {
@@ -63,4 +64,16 @@ export function parseJobFile(content: string, fileName: string): readonly JobSpe
   });
   if (problems.length > 0) throw new UsageError(`${fileName} is not a job spec`, problems);
   return specs;
+}
+
+/** A file that holds one message of the contract and nothing else; `noun` is what it is called in messages. As strict as a job file. */
+export async function readMessageFile<M>(file: string, noun: string, kind: Kind<M>): Promise<M> {
+  const name = nameOfJobFile(file);
+  const [value, ...others] = parseDocuments(await readJobFile(file), name);
+  if (value === undefined) throw new UsageError(`${name} holds no ${noun}`);
+  if (others.length > 0) throw new UsageError(`${name} holds more than one ${noun}`);
+  const problems: string[] = [];
+  const message = kind.read(value, "", (field, description) => problems.push(`${field} ${description}`));
+  if (problems.length > 0) throw new UsageError(`${name} is not a ${noun}`, problems);
+  return message;
 }

@@ -60,7 +60,8 @@ const retryPolicy = message<RetryPolicy>({
 
 const forEach = message<ForEach>({ items: jsonList, expression: text, maxParallel: int32 });
 
-const templateUse = message<TemplateUse>({ name: text, version: int32, parameters: jsonMap });
+/** A template with the values of its parameters. */
+export const templateUse = message<TemplateUse>({ name: text, version: int32, parameters: jsonMap });
 
 const subJob = message<SubJob>({ template: optional(templateUse) });
 

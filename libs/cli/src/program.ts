@@ -12,8 +12,10 @@ import { addProviderCommands } from "./providerCommands.ts";
 import { addQueueCommands } from "./queueCommands.ts";
 import { addRunCommand } from "./runCommand.ts";
 import { addSagaCommands } from "./sagaCommands.ts";
+import { addScheduleCommands } from "./scheduleCommands.ts";
 import { addSubmitCommand } from "./submitCommand.ts";
 import { addSystemCommands, addVersionCommand, readVersion } from "./systemCommands.ts";
+import { addTemplateCommands } from "./templateCommands.ts";
 import { addValidateCommand } from "./validateCommand.ts";
 import { addWorkerCommands } from "./workerCommands.ts";
 import { addWorkflowCommands } from "./workflowCommands.ts";
@@ -44,6 +46,10 @@ export function createProgram(): Command {
   addJobCommands(job);
   addWorkflowCommands(job);
   addJobLogsCommand(job);
+  addTemplateCommands(
+    program.command("template").description("Templates: named jobs with parameters, in versions that never change."),
+  );
+  addScheduleCommands(program.command("schedule").description("Schedules: jobs that are submitted by the clock."));
   addProviderCommands(program.command("provider").description("Providers: the places where jobs run."));
   addWorkerCommands(program.command("worker").description("Workers: processes of yours that run handlers."));
   addExecutionCommands(

@@ -57,6 +57,9 @@ function number(isValid: (value: number) => boolean, expected: string): Kind<num
 export const int32 = number((value) => value === (value | 0), "a whole number of at most 2147483647");
 export const double = number(Number.isFinite, "a number");
 
+/** A number that may be left out, which is not 0. */
+export const optionalDouble: Kind<number | undefined> = { ...double, empty: () => undefined };
+
 export const flag: Kind<boolean> = {
   empty: () => false,
   read(value, path, report) {

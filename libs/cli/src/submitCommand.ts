@@ -10,21 +10,25 @@ import { followJob } from "./followJob.ts";
 import { requireSuccess, waitForEnd } from "./jobCommands.ts";
 import { nameOfJobFile, parseJobFile, readJobFile } from "./jobFile.ts";
 import { formatJob, formatJobs } from "./jobView.ts";
-import { type CommonOptions, withCommon } from "./options.ts";
+import { type CommonOptions, collectPairs, withCommon } from "./options.ts";
 import { note, print, terminalWidth } from "./output.ts";
 import { present, withCapstan } from "./session.ts";
 import { type Cell, formatTable } from "./table.ts";
+import { templateUseOf } from "./templateParameters.ts";
 
 interface SubmitOptions extends CommonOptions {
-  readonly file: string;
+  readonly file?: string;
+  readonly template?: string;
+  readonly param?: Readonly<Record<string, string>>;
   readonly idempotencyKey?: string;
   readonly wait?: true;
   readonly follow?: true;
-  readonly validateOnly?: true;
+  readonly validateOnly?: boolean;
 }
 
 async function submitOne(capstan: Capstan, request: SubmitJobRequest, options: SubmitOptions): Promise<void> {
   const answer = await capstan.jobs.submitJob(request);
+  for (const warning of answer.warnings) note(warning);
   if (options.validateOnly) return note("the platform would accept it; nothing was submitted");
   const job = present(answer.job);
   if (answer.existed) note(`job ${job.id} was there already under this key`);
@@ -110,18 +114,31 @@ async function submitMany(
 }
 
 async function submit(options: SubmitOptions): Promise<void> {
-  const specs = parseJobFile(await readJobFile(options.file), nameOfJobFile(options.file));
+  const { file, template, param } = options;
+  if ((file === undefined) === (template === undefined)) throw new UsageError("give either --file or --template");
+  if (template !== undefined) return submitTemplate(template, options);
+  if (param !== undefined) throw new UsageError("--param is for --template");
+  return submitFile(file ?? "-", options);
+}
+
+function submitTemplate(named: string, options: SubmitOptions): Promise<void> {
+  return withCapstan(options, async (capstan) => {
+    const template = await templateUseOf(capstan, named, options.param ?? {});
+    await submitOne(capstan, { ...commonOf(options), spec: undefined, template }, options);
+  });
+}
+
+function commonOf({ idempotencyKey = "", validateOnly = false }: SubmitOptions) {
+  return { idempotencyKey, requestId: randomUUID(), validateOnly };
+}
+
+async function submitFile(file: string, options: SubmitOptions): Promise<void> {
+  const specs = parseJobFile(await readJobFile(file), nameOfJobFile(file));
   const [only, ...others] = specs;
   const isOne = only !== undefined && others.length === 0;
   if (!isOne && options.idempotencyKey !== undefined) throw new UsageError("an idempotency key is for one job only");
   if (!isOne && options.follow) throw new UsageError("--follow is for one job only; use --wait");
-  const requests = specs.map((spec) => ({
-    spec,
-    idempotencyKey: options.idempotencyKey ?? "",
-    requestId: randomUUID(),
-    validateOnly: options.validateOnly === true,
-    template: undefined,
-  }));
+  const requests = specs.map((spec) => ({ ...commonOf(options), spec, template: undefined }));
   await withCapstan(options, async (capstan) => {
     const [first] = requests;
     if (isOne && first !== undefined) await submitOne(capstan, first, options);
@@ -132,8 +149,12 @@ async function submit(options: SubmitOptions): Promise<void> {
 /** Adds `submit` to `capstan job`. */
 export function addSubmitCommand(job: Command): void {
   withCommon(job.command("submit"))
-    .description("Submit the job, or the jobs, of a YAML or JSON file: the JSON mapping of JobSpec, as in examples/.")
-    .requiredOption("-f, --file <path>", "the file; - reads standard input")
+    .description(
+      "Submit the job, or the jobs, of a YAML or JSON file: the JSON mapping of JobSpec, as in examples/. Or a job from a template.",
+    )
+    .option("-f, --file <path>", "the file; - reads standard input")
+    .option("--template <name>", "a template in place of a file: NAME, or NAME@VERSION (default: the newest published)")
+    .option("--param <name=value>", "a parameter of the template; lists as JSON; may be repeated", collectPairs)
     .option("--idempotency-key <key>", "makes the job unique: the same key again answers the same job")
     .option("--wait", "wait for the end; exit code 4 unless it has succeeded")
     .option("--follow", "print its output until it has ended; exit code as with --wait; Ctrl-C leaves the job running")

@@ -7,6 +7,8 @@ import { connectTo, type PromiseClient } from "@capstan/grpc/client";
 import { ExecutionServiceClient } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
 import { WorkerServiceClient } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import { JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { ScheduleServiceClient } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
+import { TemplateServiceClient } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { QueueServiceClient } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import { SagaServiceClient } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { ProviderServiceClient } from "@capstan/proto/capstan/provider/v1/provider_service.ts";
@@ -34,6 +36,8 @@ export interface ConnectOptions {
 
 export interface Capstan<H extends Handlers = Handlers> {
   readonly jobs: JobsClient<H>;
+  readonly templates: PromiseClient<TemplateServiceClient>;
+  readonly schedules: PromiseClient<ScheduleServiceClient>;
   readonly providers: PromiseClient<ProviderServiceClient>;
   readonly executions: PromiseClient<ExecutionServiceClient>;
   readonly sagas: PromiseClient<SagaServiceClient>;
@@ -59,6 +63,8 @@ export function connect<H extends Handlers = Handlers>(options: ConnectOptions):
   const { address, addresses = {}, deadlineMs = defaultDeadlineMs } = options;
   const closing = new AbortController();
   const jobs = connectTo(JobServiceClient, addresses.jobs ?? address, { deadlineMs });
+  const templates = connectTo(TemplateServiceClient, addresses.jobs ?? address, { deadlineMs });
+  const schedules = connectTo(ScheduleServiceClient, addresses.jobs ?? address, { deadlineMs });
   const providers = connectTo(ProviderServiceClient, addresses.providers ?? address, { deadlineMs });
   const runners = [addresses.executions ?? address].flat();
   const executions = connectTo(ExecutionServiceClient, runners[0] ?? address, { deadlineMs });
@@ -67,6 +73,8 @@ export function connect<H extends Handlers = Handlers>(options: ConnectOptions):
   const workers = connectTo(WorkerServiceClient, runners[0] ?? address, { deadlineMs });
   return {
     jobs: openJobs<H>(jobs, { deadlineMs, closed: closing.signal }),
+    templates,
+    schedules,
     providers,
     executions,
     sagas,
@@ -75,7 +83,7 @@ export function connect<H extends Handlers = Handlers>(options: ConnectOptions):
     worker: (workerOptions) => startWorker(workerOptions, { addresses: runners, closed: closing.signal }),
     close() {
       closing.abort();
-      for (const client of [jobs, providers, executions, sagas, queues, workers]) client.close();
+      for (const client of [jobs, templates, schedules, providers, executions, sagas, queues, workers]) client.close();
     },
   };
 }
