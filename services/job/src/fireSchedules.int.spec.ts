@@ -34,6 +34,8 @@ async function create(service: TestService, name: string, part: Partial<Schedule
   return schedule;
 }
 
+const plainRequest = { idempotencyKey: "", requestId: "", validateOnly: false, template: undefined };
+
 const inMs = (ms: number) => new Date(Date.now() + ms);
 
 interface RunRow {
@@ -225,6 +227,26 @@ test("a run comes from its template, and a template that is taken away pauses th
     expect(schedule).toMatchObject({ state: "SCHEDULE_STATE_PAUSED", reason: "SCHEDULE_REASON_JOB_REFUSED" });
     expect(schedule?.message).toContain("no version of template nightly is PUBLISHED");
   });
+});
+
+test("a run that its full queue has no room for is left out, and says so; others come", async () => {
+  const limits = [{ tenant: "default", queue: "full", maxDepth: 1, drainPerSecond: 0 }];
+  await Promise.all([first, second].map(({ internal }) => internal.setQueueLimits({ limits })));
+  await first.jobs.submitJob({ spec: { ...job, name: "fills", queue: "full" }, ...plainRequest });
+  const time = inMs(1_500);
+  const kept = await create(first, "no-room", { time, job: { ...job, queue: "full" } });
+  const other = await create(first, "room", { time });
+  await untilRuns(other.id, 1);
+  await eventually(async () => {
+    const { schedule } = await first.schedules.getSchedule({ schedule: kept.id });
+    expect(schedule).toMatchObject({ fired: 0, skipped: 1, state: "SCHEDULE_STATE_ENDED" });
+  });
+  const facts = await queryOnce(
+    database.adminUrl,
+    "select data ->> 'message' as message from job.event where aggregate_id = $1 and event = 'skipped'",
+    [kept.id],
+  );
+  expect(facts).toEqual([{ message: "queue full holds 1 jobs that have not begun; its limit is 1" }]);
 });
 
 test("runs whose time passed while nobody was there are made up for as the schedule says", async () => {

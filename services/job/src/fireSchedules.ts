@@ -12,10 +12,11 @@ import type { App } from "@capstan/service";
 import { isJobTerminal, type Job } from "./job.ts";
 import { cancelOf, type MoveJobs } from "./moveJobs.ts";
 import type { Plans } from "./plans.ts";
+import type { QueueLimits } from "./queueLimits.ts";
 import { pauseSchedule, type Schedule, type ScheduleMove } from "./schedule.ts";
 import { checkRuns } from "./scheduleJobs.ts";
 import { scheduleFact } from "./scheduleProto.ts";
-import { type Advance, advance, withJobs } from "./scheduleRuns.ts";
+import { type Advance, advance, type RunOutcome, withOutcomes } from "./scheduleRuns.ts";
 import {
   claimDue,
   claimSchedules,
@@ -25,10 +26,11 @@ import {
   readAgenda,
   saveSchedules,
 } from "./scheduleStore.ts";
-import { type Accepted, type CheckedJob, type NoteBorn, writeJobs } from "./submitJobs.ts";
+import { type Accepted, type CheckedJob, type NoteBorn, writeWithin } from "./submitJobs.ts";
 
 const batchSize = 500;
-const pollMs = 10_000;
+/** Only what nobody told of has to wait for it: the fact of a change was lost, and the replica that made it is gone. */
+const pollMs = 20_000;
 /** Further ahead the next poll sees it in time. */
 const horizonMs = 2 * pollMs;
 /** While a run waits for another to end, which may end on another replica. */
@@ -42,6 +44,7 @@ export interface FireSchedulesOptions {
   readonly pool: Pool;
   readonly nats: NatsConnection;
   readonly plans: Plans;
+  readonly limits: QueueLimits;
   readonly moveJobs: MoveJobs;
   readonly noteBorn: NoteBorn;
 }
@@ -135,7 +138,7 @@ export async function fireSchedulesOnce(
 
 /** Claims schedules, and does what is to be done with them; gives back how many have changed. */
 async function fire(
-  { pool, plans, noteBorn }: FireSchedulesOptions,
+  { pool, plans, limits, noteBorn }: FireSchedulesOptions,
   claim: (db: Db) => Promise<LockedSchedules>,
 ): Promise<number> {
   const { jobs, outcomes, count } = await inTransaction(pool, async (db) => {
@@ -146,53 +149,60 @@ async function fire(
       const activity = activities.get(before.id) ?? { live: 0, failures: 0 };
       return { before, advance: advance(before, activity, now) };
     });
-    const made = await makeJobs(db, decided, now);
-    const moves = made.filter(({ move }) => move.events.length > 0);
-    const jobs = moves.flatMap((one) => one.jobs);
-    const outcomes = jobs.length > 0 ? await writeJobs(db, jobs, plans) : [];
-    assertWritten(outcomes);
+    const checked = await checkAdvances(db, decided, now);
+    const jobs = checked.flatMap((one) => ("jobs" in one ? one.jobs : []));
+    const outcomes = jobs.length > 0 ? await writeWithin(db, jobs, plans, limits) : [];
+    const becameOf = new Map(jobs.map((job, index) => [job, runOutcome(outcomes[index])]));
+    const moves = checked.map((one) => ({ before: one.before, move: moveOf(one, becameOf) }));
     await saveMoves(db, moves, null);
-    return { jobs, outcomes, count: moves.length };
+    return { jobs, outcomes, count: moves.filter(({ move }) => move.events.length > 0).length };
   });
   noteBorn(jobs, outcomes);
   return count;
 }
 
-interface Made {
-  readonly before: Schedule;
-  readonly move: ScheduleMove;
-  readonly jobs: readonly CheckedJob[];
-}
+/** What a schedule does, with the jobs of its runs; or what it does instead because one of them was refused. */
+type CheckedAdvance = { readonly before: Schedule } & (
+  | { readonly advance: Advance; readonly jobs: readonly CheckedJob[] }
+  | { readonly instead: ScheduleMove }
+);
 
-/** The jobs of all runs. A schedule of which one is refused pauses instead: trying again would not help until somebody acts. */
-async function makeJobs(
+/** The jobs of all runs. A schedule of which one is refused pauses: trying again would not help until somebody acts. */
+async function checkAdvances(
   db: Db,
   decided: readonly { readonly before: Schedule; readonly advance: Advance }[],
   now: Date,
-): Promise<readonly Made[]> {
+): Promise<readonly CheckedAdvance[]> {
   const runs = decided.flatMap(({ before: schedule, advance }) => advance.runs.map((time) => ({ schedule, time })));
   const checked = runs.length === 0 ? [] : await checkRuns(db, runs, now);
   let at = 0;
-  return decided.map(({ before, advance }): Made => {
+  return decided.map(({ before, advance }): CheckedAdvance => {
     const own = checked.slice(at, at + advance.runs.length);
     at += advance.runs.length;
     const refusal = own.find((job) => job instanceof DomainError);
-    if (refusal !== undefined) {
-      const message = refusal.message.slice(0, 1_024);
-      return { before, move: pauseSchedule(before, { reason: "JOB_REFUSED", message }, now), jobs: [] };
-    }
     const jobs = own.flatMap((job) => (job instanceof DomainError ? [] : [job]));
-    const ids = jobs.map(({ job }) => job.id);
-    return { before, move: withJobs(advance, ids), jobs };
+    if (refusal === undefined) return { before, advance, jobs };
+    const message = refusal.message.slice(0, 1_024);
+    return { before, instead: pauseSchedule(before, { reason: "JOB_REFUSED", message }, now) };
   });
 }
 
-/** Under the lock no run can have its job already. Were it so, nothing must be saved. */
-function assertWritten(outcomes: readonly (Accepted | DomainError)[]): void {
-  for (const outcome of outcomes) {
-    if (outcome instanceof DomainError) throw outcome;
-    if (outcome.existed) throw new Error(`a run was submitted before, as job ${outcome.jobId}`);
+function moveOf(checked: CheckedAdvance, becameOf: ReadonlyMap<CheckedJob, RunOutcome>): ScheduleMove {
+  if ("instead" in checked) return checked.instead;
+  return withOutcomes(
+    checked.advance,
+    checked.jobs.flatMap((job) => becameOf.get(job) ?? []),
+  );
+}
+
+/** A full queue keeps a run out. Anything else cannot be, under the lock; were it so, nothing must be saved. */
+function runOutcome(outcome: Accepted | DomainError | undefined): RunOutcome {
+  if (outcome instanceof DomainError) {
+    if (outcome.code === "RESOURCE_EXHAUSTED") return { refused: outcome.message };
+    throw outcome;
   }
+  if (outcome === undefined || outcome.existed) throw new Error("a run was submitted before");
+  return { jobId: outcome.jobId };
 }
 
 /** Saves schedules with the facts of what happened to them, in the caller's transaction. */

@@ -49,8 +49,8 @@ export async function start(app: App, config: Config): Promise<void> {
   const moveJobs = createMoveJobs(pool, plans, onCommit);
   const timers = startTimers(app, pool, moveJobs);
   const noteBorn = createNoteBorn(onCommit, timers.remindIn);
-  const schedules = startFireSchedules(app, { pool, nats, plans, moveJobs, noteBorn });
   const limits = createQueueLimits(pool, (err) => log.error({ err }, "limits of queues could not be read"));
+  const schedules = startFireSchedules(app, { pool, nats, plans, limits, moveJobs, noteBorn });
   const accept = createAccept(pool, plans, limits, noteBorn);
 
   app.addService(JobServiceService, createJobService({ pool, nats, accept, moveJobs }));
@@ -58,7 +58,7 @@ export async function start(app: App, config: Config): Promise<void> {
   app.addService(TemplateServiceService, createTemplateService(pool));
   app.addService(
     ScheduleServiceService,
-    createScheduleService({ pool, plans, noteBorn, onChange: schedules.noteChanged }),
+    createScheduleService({ pool, plans, limits, noteBorn, onChange: schedules.noteChanged }),
   );
 }
 

@@ -92,6 +92,8 @@ export interface ScheduleEvent {
   /** The job that was submitted. */
   readonly jobId?: string;
   readonly triggered?: boolean;
+  /** For people; that of the schedule if absent. */
+  readonly message?: string;
 }
 
 /** A schedule after a move, with what happened on the way. */

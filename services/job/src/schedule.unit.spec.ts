@@ -10,7 +10,7 @@ import {
   scheduleStates,
   updateSchedule,
 } from "./schedule.ts";
-import { advance, withJobs } from "./scheduleRuns.ts";
+import { advance, withOutcomes } from "./scheduleRuns.ts";
 import { completeSchedule } from "./scheduleSpec.ts";
 
 const start = new Date("2026-01-01T00:00:30Z");
@@ -145,9 +145,15 @@ test("each fired fact tells its own job, and the schedule the last", () => {
     idle,
     at("00:25:00"),
   );
-  const { after, events } = withJobs(ran, ["a", "b"]);
+  const { after, events } = withOutcomes(ran, [{ jobId: "a" }, { jobId: "b" }]);
   expect(after.lastJobId).toBe("b");
   expect(events.filter(({ type }) => type === "fired").map(({ jobId }) => jobId)).toEqual(["a", "b"]);
+});
+
+test("a run that a full queue keeps out is left out, and says why", () => {
+  const { after, events } = withOutcomes(advance(aSchedule(), idle, at("00:10:00")), [{ refused: "it is full" }]);
+  expect(after).toMatchObject({ fired: 0, skipped: 1, lastJobId: null, nextTime: at("00:20:00") });
+  expect(events).toMatchObject([{ type: "skipped", time: at("00:10:00"), count: 1, message: "it is full" }]);
 });
 
 test("whatever happens, each run of the plan is submitted, waits, is left out or was missed, exactly once", () => {

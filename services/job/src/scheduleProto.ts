@@ -63,7 +63,7 @@ export function scheduleFact(event: ScheduleEvent, traceparent: string | null): 
     name: after.name,
     state: `SCHEDULE_STATE_${after.state}`,
     reason: `SCHEDULE_REASON_${after.reason}`,
-    message: after.message,
+    message: event.message ?? after.message,
     time,
     lastTime,
     count,

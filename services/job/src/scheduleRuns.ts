@@ -69,16 +69,23 @@ function spanOf(times: readonly Date[]) {
   return { count: times.length, ...(time && { time }), ...(lastTime && { lastTime }) };
 }
 
-/** The same with the jobs that were made for its runs, in their order. */
-export function withJobs({ after, events }: Advance, jobIds: readonly string[]): ScheduleMove {
-  const lastJobId = jobIds.at(-1) ?? after.lastJobId;
-  const left = [...jobIds];
+/** What became of a run: its job, or why it has none. */
+export type RunOutcome = { readonly jobId: string } | { readonly refused: string };
+
+/** The same with what became of its runs, in their order: one that was refused is left out. */
+export function withOutcomes({ after, events }: Advance, outcomes: readonly RunOutcome[]): ScheduleMove {
+  const left = [...outcomes];
+  const told = events.map((event) => {
+    const outcome = event.type === "fired" ? left.shift() : undefined;
+    if (outcome === undefined) return event;
+    if ("jobId" in outcome) return { ...event, ...outcome };
+    return { ...event, type: "skipped" as const, count: 1, message: outcome.refused };
+  });
+  const refused = outcomes.filter((outcome) => "refused" in outcome).length;
+  const lastJobId = outcomes.findLast((outcome) => "jobId" in outcome)?.jobId ?? after.lastJobId;
   return {
-    after: { ...after, lastJobId },
-    events: events.map((event) => {
-      const jobId = event.type === "fired" ? left.shift() : undefined;
-      return jobId === undefined ? event : { ...event, jobId };
-    }),
+    after: { ...after, lastJobId, fired: after.fired - refused, skipped: after.skipped + refused },
+    events: told,
   };
 }
 

@@ -19,6 +19,7 @@ import { saveMoves } from "./fireSchedules.ts";
 import { toMessage } from "./jobMessage.ts";
 import { getJobs } from "./jobQueries.ts";
 import type { Plans } from "./plans.ts";
+import type { QueueLimits } from "./queueLimits.ts";
 import {
   backfillSchedule,
   createSchedule,
@@ -47,7 +48,7 @@ import {
   type ScheduleReference,
 } from "./scheduleStore.ts";
 import { fireTimeOf, nextRuns, planOf, runsBetween } from "./scheduleTimes.ts";
-import { type Accepted, type CheckedJob, type NoteBorn, writeJobs } from "./submitJobs.ts";
+import { type Accepted, type CheckedJob, type NoteBorn, writeWithin } from "./submitJobs.ts";
 import { checkName, isName } from "./templateSpec.ts";
 
 export interface ScheduleServiceOptions {
@@ -55,6 +56,7 @@ export interface ScheduleServiceOptions {
   /** Called after COMMIT when a schedule has another next run. */
   readonly onChange: (next: Date | null) => void;
   readonly plans: Plans;
+  readonly limits: QueueLimits;
   readonly noteBorn: NoteBorn;
 }
 
@@ -69,7 +71,7 @@ const filterFields: FilterFields = {
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createScheduleService(options: ScheduleServiceOptions): ScheduleServiceServer {
-  const { pool, plans, noteBorn, onChange } = options;
+  const { pool, plans, limits, noteBorn, onChange } = options;
 
   async function find(named: string, { tenant }: Call): Promise<Schedule> {
     return (await findSchedule(pool, tenant, referenceTo(named))) ?? missing(named);
@@ -260,7 +262,7 @@ export function createScheduleService(options: ScheduleServiceOptions): Schedule
 
   async function write(db: Db, jobs: readonly CheckedJob[]): Promise<Written> {
     if (jobs.length === 0) return nothing;
-    const outcomes = await writeJobs(db, jobs, plans);
+    const outcomes = await writeWithin(db, jobs, plans, limits);
     return {
       jobs,
       outcomes: outcomes.map((outcome) => {

@@ -101,8 +101,11 @@ function bornOf(job: Job, outcome: Accepted | DomainError | undefined): readonly
   return [outcome.begun ?? job];
 }
 
-/** Writes those that their queues have room for; the others are refused, unless they are there already. */
-async function writeWithin(
+/**
+ * Writes those that their queues have room for, with their facts, in the caller's transaction; the others are refused, unless they are
+ * there already.
+ */
+export async function writeWithin(
   db: Db,
   jobs: readonly CheckedJob[],
   plans: Plans,
