@@ -6,7 +6,7 @@ import { Client } from "pg";
 import { type Sources, statements, untilQuiet } from "./counters.ts";
 import { countFacts } from "./countFacts.ts";
 import { createEnds } from "./ends.ts";
-import { createFigures, type Figures } from "./figures.ts";
+import { createFigures, type Figures, percentile } from "./figures.ts";
 import { startLoad } from "./load.ts";
 import type { Options } from "./options.ts";
 import { type Platform, startPlatform } from "./platform.ts";
@@ -72,9 +72,10 @@ async function measureWorkers(bench: Bench): Promise<void> {
     if (options.parts.has("workers")) await measureHandlers(subject, options);
     if (!options.parts.has("backlog")) return;
     const waiting = `with ${options.backlog.toLocaleString("en")} jobs waiting`;
-    await measureBacklog(subject, options, () =>
-      figures.note(`memory of standalone ${waiting}`, "MiB", residentMib(platform.pid)),
-    );
+    await measureBacklog(subject, options, async () => {
+      figures.note(`memory of standalone ${waiting}`, "MiB", residentMib(platform.pid));
+      await noteBeside(bench, waiting);
+    });
   } finally {
     await subject.close();
   }
@@ -86,6 +87,31 @@ async function measureChains({ platform, servers, figures, options, capstan }: B
   await measureWorkflows({ capstan, load, figures, roots }, options);
   await load.stop();
 }
+
+/** What a long queue costs those who do not stand in it: jobs of another pool, one after the other. */
+async function noteBeside({ platform, figures }: Bench, waiting: string): Promise<void> {
+  const capstan = connect({ address: platform.grpcAddress });
+  const starts: number[] = [];
+  const handlers = { aside: async () => void starts.push(performance.now()) };
+  const worker = await capstan.worker({ pool: "bench-aside", slots: 10, handlers });
+  const latencies: number[] = [];
+  for (let each = 0; each < jobsBeside; each += 1) {
+    const start = performance.now();
+    const job = await capstan.jobs.submit({ name: "bench-aside", handler: "aside", pool: "bench-aside" });
+    await job.result();
+    latencies.push((starts.at(-1) ?? Number.NaN) - start);
+  }
+  for (const share of [0.5, 0.99])
+    figures.note(
+      `submit to handler start in another pool ${waiting}, p${share * 100}`,
+      "ms",
+      percentile(latencies, share),
+    );
+  await worker.stop();
+  capstan.close();
+}
+
+const jobsBeside = 200;
 
 /** Capstan as a thing that runs handlers, its ends counted by the facts on NATS. */
 async function openSubject(bench: Bench): Promise<Subject & { close(): Promise<void> }> {

@@ -77,7 +77,7 @@ async function noteLatency({ load, ends, figures, settle, check }: Subject, opti
 export async function measureBacklog(
   subject: Subject,
   { backlog, slots }: Options,
-  whileWaiting: () => void = () => {},
+  whileWaiting: () => Promise<void> = async () => {},
 ): Promise<void> {
   const { load, ends, figures } = subject;
   const size = backlog.toLocaleString("en");
@@ -86,7 +86,7 @@ export async function measureBacklog(
   const submitSeconds = (performance.now() - submitStart) / 1_000;
   figures.note(`backlog of ${size} submitted`, "jobs/s", backlog / submitSeconds);
   await subject.areWaiting(backlog);
-  whileWaiting();
+  await whileWaiting();
   ends.expect(backlog);
   const start = performance.now();
   await load.work(slots);
