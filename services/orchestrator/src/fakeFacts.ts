@@ -72,11 +72,22 @@ export function submitted(fake: FakeJob = {}): Fact {
   return { ...factOf("job", "submitted", jobId, 1, JobEvent.toJSON(data) as object), traceparent: traceparent ?? null };
 }
 
+/** `step.ready` of a job of several steps, of which these are READY now. */
+export function ready(jobId: string, sequence: number, names: readonly string[]): Fact {
+  const steps = names.map((name) => ({ ...readyStep({}), name }));
+  return factOf("step", "ready", jobId, sequence, JobEvent.toJSON(JobEvent.fromJSON({ jobId, steps })) as object);
+}
+
 /** `job.cancelling`: a user wants the job to end, whose step is still READY or has begun to run. */
-export function cancelling(jobId: string, step: "READY" | "RUNNING" = "RUNNING"): Fact {
+export function cancelling(
+  jobId: string,
+  step: "READY" | "RUNNING" = "RUNNING",
+  sparedSteps: readonly string[] = [],
+): Fact {
   const reason = "REASON_CANCELLED_BY_USER";
   const steps = step === "READY" ? [readyStep({})] : [];
-  const data = JobEvent.fromJSON({ jobId, state: "JOB_STATE_CANCELLING", reason, message: "enough", steps });
+  const told = { jobId, state: "JOB_STATE_CANCELLING", reason, message: "enough", steps, sparedSteps };
+  const data = JobEvent.fromJSON(told);
   return factOf("job", "cancelling", jobId, 2, JobEvent.toJSON(data) as object);
 }
 

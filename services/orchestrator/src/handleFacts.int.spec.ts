@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { readConsumers, withNats } from "../../../test/support/broker.ts";
 import { createTestLog, queryOnce } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
-import { cancelling, ended, started, submitted } from "./fakeFacts.ts";
+import { cancelling, ended, ready, started, submitted } from "./fakeFacts.ts";
 import { handleJobFacts } from "./handleFacts.ts";
 import type { Contexts } from "./perform.ts";
 import { unsetQueue } from "./queue.ts";
@@ -141,6 +141,49 @@ test("a cancel that overtakes the fact it is about ends the attempt before it be
   expect(await stageOf(orchestrator, jobId)).toBe("COMPENSATED");
   expect(askedAbout(world.contexts, jobId)).toEqual(expect.arrayContaining(["report CANCELLED", "release"]));
   expect(askedAbout(world.contexts, jobId)).not.toContain("start");
+});
+
+async function stagesOf(jobId: string): Promise<Record<string, string>> {
+  const rows = await queryOnce(world.database.adminUrl, "select step, stage from orchestrator.saga where job_id = $1", [
+    jobId,
+  ]);
+  return Object.fromEntries(rows.map(({ step, stage }) => [step, stage]));
+}
+
+test("steps and items of one job that became READY in one fact, in several, or twice, each begin once", async () => {
+  const jobId = uuidv7();
+  const names = Array.from({ length: 600 }, (_, index) => (index % 2 === 0 ? `s${index}` : `each.${index}`));
+  await world.facts.publish(
+    "job",
+    ready(jobId, 1, names.slice(0, 300)),
+    ready(jobId, 2, names.slice(300)),
+    ready(jobId, 3, names.slice(200, 400)),
+  );
+  await eventually(async () => {
+    expect(await stagesOf(jobId)).toEqual(Object.fromEntries(names.map((name) => [name, "RESERVED"])));
+  });
+  const begun = world.contexts.asked.filter((asked) => asked.method === "start" && asked.jobId === jobId);
+  expect(new Set(begun.map(({ id }) => id)).size).toBe(600);
+  await world.facts.publish("job", { ...cancelling(jobId), sequence: 4 });
+});
+
+test("a cancel spares what runs only after it, whether its fact comes before, with it, or again", async () => {
+  const jobId = uuidv7();
+  const spared = ["undo", "undo-each"];
+  await world.facts.publish("job", ready(jobId, 1, ["main", "undone", "undo"]));
+  await eventually(async () => expect(Object.keys(await stagesOf(jobId))).toHaveLength(3));
+  const cancel = { ...cancelling(jobId, "RUNNING", spared), sequence: 2 };
+  await world.facts.publish("job", cancel, ready(jobId, 3, ["undo-each.0"]));
+  await world.facts.publish("job", { ...cancel, id: uuidv7(), sequence: 4 });
+  await untilConsumed();
+  await eventually(async () => {
+    expect(await stagesOf(jobId)).toEqual({
+      main: "COMPENSATING",
+      undone: "COMPENSATING",
+      undo: "RESERVED",
+      "undo-each.0": "RESERVED",
+    });
+  });
 });
 
 test("a saga that was not claimed is told of, also if its key has opened while it was written", async () => {
