@@ -24,9 +24,15 @@ import {
   maxProgressLength,
   readRegister,
 } from "../services/execution/src/worker.ts";
+import { maxJobResultBytes } from "../services/job/src/ending.ts";
+import { maxListBytes } from "../services/job/src/forEach.ts";
+import { maxToldResultBytes } from "../services/job/src/jobProto.ts";
+import { maxShownResultBytes } from "../services/job/src/jobQueries.ts";
 import { checkSpec, maxSpecBytes, maxSpecJsonBytes } from "../services/job/src/jobSpec.ts";
+import { maxWorkOfPass } from "../services/job/src/pass.ts";
 import { maxFilledBytes } from "../services/job/src/renderStep.ts";
 import { checkRequest } from "../services/job/src/submitJobs.ts";
+import { maxStepsAndItems } from "../services/job/src/workflowSpec.ts";
 import { checkSettings, defaultSettings } from "../services/orchestrator/src/queue.ts";
 import { checkRegistration } from "../services/provider/src/providerSpec.ts";
 import { tableAfter } from "./support/documents.ts";
@@ -460,6 +466,19 @@ test("docs/limits.md says what a worker may say of itself, and in one message", 
   expect(page).toContain(`and ${maxOutputDepth} levels; one that is larger or deeper`);
   expect(page).toContain(`cut at ${maxMessageLength.toLocaleString("en")} characters`);
   expect(page).toContain(`that of a progress at ${maxProgressLength}.`);
+});
+
+test("docs/limits.md says what a workflow may be while it runs", () => {
+  const rows = rowsAfter("## A workflow while it runs");
+  const says = (row: string, ...limits: readonly number[]) => {
+    for (const limit of limits) expect(rows.get(row)).toContain(limit.toLocaleString("en"));
+  };
+  says("steps and items", maxStepsAndItems);
+  says("a step with its expressions filled in", maxSpecJsonBytes, maxFilledBytes);
+  says("list of the results of a for_each", maxListBytes);
+  says("result of a job", maxJobResultBytes, maxToldResultBytes);
+  says("results of steps in one answer about a job", maxShownResultBytes);
+  says("what begins in one transaction", maxWorkOfPass);
 });
 
 test("docs/limits.md says what a run may use and what a fact may hold", () => {

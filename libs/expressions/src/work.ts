@@ -15,6 +15,11 @@ const charactersPerUnit = 16;
 export class Work {
   #left = maxWork;
 
+  /** What was done with it so far. */
+  get spent(): number {
+    return maxWork - this.#left;
+  }
+
   spend(units: number): void {
     this.#left -= units;
     if (this.#left < 0) {

@@ -1,5 +1,5 @@
 /** How a step begins that nothing holds back any more: rendered, then as its kind says. */
-import { ExpressionError } from "@capstan/expressions";
+import { ExpressionError, Work } from "@capstan/expressions";
 import type { Step } from "./job.ts";
 import { maxSpecJsonBytes } from "./jobSpec.ts";
 import type { Pass } from "./pass.ts";
@@ -10,7 +10,7 @@ import { reachedByKind } from "./stepKinds.ts";
 /** Begins a step or an item; one whose expressions cannot be evaluated fails. */
 export function beginStep(pass: Pass, planned: PlannedStep, step: Step, scope: () => Scope): void {
   failOnExpression(pass, step, () => {
-    const told = renderedOf(planned, scope);
+    const told = renderedOf(pass, planned, scope);
     const reached = reachedByKind[planned.kind](told.spec, { now: pass.now, scope });
     switch (reached.to) {
       case "ready":
@@ -30,7 +30,7 @@ export function beginStep(pass: Pass, planned: PlannedStep, step: Step, scope: (
 /** Makes a step READY again after its backoff. */
 export function repeatStep(pass: Pass, planned: PlannedStep, step: Step, scope: () => Scope): void {
   failOnExpression(pass, step, () => {
-    const told = renderedOf(planned, scope);
+    const told = renderedOf(pass, planned, scope);
     const fresh = { attempt: step.attempt + 1, executionId: null, providerName: "", startTime: null };
     pass.move(step, "ready", { ...fresh, reason: "QUEUED" }, told);
   });
@@ -50,11 +50,26 @@ function waitOf({ reason, message, dueTime }: Pick<Step, "reason" | "message" | 
   return { reason, message, dueTime };
 }
 
-function renderedOf(planned: PlannedStep, scope: () => Scope): Told {
-  if (!planned.hasExpressions) return planned.told;
-  const told = toldOf(renderStep(planned.spec, scope()));
+function renderedOf(pass: Pass, planned: PlannedStep, scope: () => Scope): Told {
+  const told = planned.hasExpressions
+    ? toldOf(counted(pass, (work) => renderStep(planned.spec, scope(), work)))
+    : planned.told;
+  pass.spend(Math.ceil(told.bytes / bytesPerUnit));
   if (told.bytes <= maxSpecJsonBytes) return told;
   throw new ExpressionError(
     `its expressions made the step ${told.bytes} bytes as JSON; the limit is ${maxSpecJsonBytes}`,
   );
+}
+
+/** What is told of steps counts as well: it is kept until all of the pass is written. */
+const bytesPerUnit = 4;
+
+/** Evaluates, and has the pass pay for it. */
+export function counted<T>(pass: Pass, evaluate: (work: Work) => T): T {
+  const work = new Work();
+  try {
+    return evaluate(work);
+  } finally {
+    pass.spend(work.spent);
+  }
 }

@@ -3,7 +3,7 @@
  * of them has not ended, and then succeeds with the list of what they gave back, or fails with the first of them that did.
  */
 
-import { beginStep } from "./beginStep.ts";
+import { beginStep, counted } from "./beginStep.ts";
 import { isStepTerminal, type Step, type StepState } from "./job.ts";
 import type { Pass } from "./pass.ts";
 import type { PlannedStep } from "./plan.ts";
@@ -76,6 +76,7 @@ function beginWaiting(pass: Pass, planned: PlannedStep): void {
   for (const item of items) {
     if (running >= maxParallel) return;
     if (item.state !== "BLOCKED") continue;
+    if (pass.isSpent()) return pass.put({ ...pass.step(planned.name), dueTime: pass.now });
     beginStep(pass, planned, item, () => itemScope(pass, planned, item.itemIndex ?? 0));
     const begun = pass.step(item.name);
     if (isFailed(begun)) return skipWaiting(pass, planned);
@@ -94,7 +95,8 @@ function valuesOf(pass: Pass, { name, spec }: PlannedStep): readonly unknown[] {
   const known = pass.flow.items.get(name);
   if (known !== undefined) return known;
   if (spec.forEach === undefined) throw new Error(`step ${name} has no items`);
-  const values = itemsOf(spec.forEach, pass.scope());
+  const { forEach } = spec;
+  const values = counted(pass, (work) => itemsOf(forEach, pass.scope(), work));
   pass.flow.items.set(name, values);
   return values;
 }

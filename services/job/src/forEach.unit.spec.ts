@@ -164,3 +164,28 @@ describe("a step with items", () => {
     expect(story.job()).toMatchObject({ state: "CANCELLED", reason: "CANCELLED_BY_USER", message: "enough" });
   });
 });
+
+it("what is too much to begin in one pass begins in those that follow at once, and all of it once", () => {
+  const items = Array.from({ length: 2_000 }, (_, index) => index);
+  const text = "x".repeat(20_000);
+  const story = tell({
+    input: { text },
+    steps: [
+      { name: "each", forEach: { items }, input: "${{ input.text }}" },
+      ...Array.from({ length: 900 }, (_, index) => ({ name: `s${index}`, input: text })),
+      { name: "last", dependsOn: ["each", "s899"], input: "${{ size(range(1000).map(x, x * 2)) }}" },
+    ],
+  });
+  story.begin();
+  let passes = 1;
+  for (; story.job().steps.some(({ dueTime }) => dueTime !== null); passes += 1) {
+    const facts = story.changes.length;
+    story.wake(0);
+    expect(story.changes.length).toBeGreaterThan(facts);
+    expect(passes).toBeLessThan(20);
+  }
+  expect(passes).toBeGreaterThan(2);
+  expect(story.ready).toHaveLength(2_900);
+  expect(new Set(story.ready).size).toBe(2_900);
+  expect(story.states()).toMatchObject({ each: "RUNNING", "each.1999": "READY QUEUED", s899: "READY QUEUED" });
+});

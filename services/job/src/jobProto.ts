@@ -77,7 +77,7 @@ function toldResultOf({ result, isWorkflow }: Job): unknown {
   return Buffer.byteLength(JSON.stringify(result)) <= maxToldResultBytes ? result : undefined;
 }
 
-const maxToldResultBytes = 256 * 1024;
+export const maxToldResultBytes = 256 * 1024;
 
 /** A cancel names what shall end, and so needs no input of it: that may be large, and nothing will run. */
 function toldSpecOf(event: string, spec: JobSpec | null, step: Step): StepSpec {

@@ -66,9 +66,16 @@ export interface Pass {
   takeEnded(): readonly string[];
   hasEnded(): boolean;
   isCancelling(): boolean;
+  /** Counts what the pass has to do, in units of work of expressions. */
+  spend(units: number): void;
+  /** No more should be begun in this pass: what is left is put off to the next, which comes at once. */
+  isSpent(): boolean;
   scope(): Scope;
   close(): Passed | null;
 }
+
+/** A pass holds the job's lock, and its facts in memory: this is about a quarter of a second, or 20 MB. */
+export const maxWorkOfPass = 5_000_000;
 
 export function openPass(before: Job, flow: Flow, now: Date): Pass {
   const { plan, results } = flow;
@@ -82,6 +89,7 @@ export function openPass(before: Job, flow: Flow, now: Date): Pass {
   let hasBegun = false;
   let hasChanged = false;
   let scope: Scope | null = null;
+  let left = maxWorkOfPass;
 
   const pass: Pass = {
     before,
@@ -138,6 +146,10 @@ export function openPass(before: Job, flow: Flow, now: Date): Pass {
     },
     hasEnded: () => ended.length > 0,
     isCancelling: () => before.state === "CANCELLING" || pass.cancelled !== null,
+    spend(units) {
+      left -= units;
+    },
+    isSpent: () => left < 0,
     scope() {
       scope ??= openScope();
       return scope;

@@ -6,7 +6,7 @@
  *   one has failed otherwise, or could not be reached                        ─▶ SKIPPED (DEPENDENCY_FAILED)
  *   all of them SKIPPED                                                      ─▶ SKIPPED (DEPENDENCIES_SKIPPED)
  */
-import { beginStep, failOnExpression } from "./beginStep.ts";
+import { beginStep, counted, failOnExpression } from "./beginStep.ts";
 import { advanceEnding } from "./ending.ts";
 import { beginItems, settleItems } from "./forEach.ts";
 import { isStepTerminal, type Step } from "./job.ts";
@@ -73,8 +73,10 @@ function isSatisfied(pass: Pass, step: Step): boolean {
 /** Nothing holds the step back any more: it is skipped by its condition, or begins with its items or by itself. */
 export function reach(pass: Pass, planned: PlannedStep, step: Step): void {
   const { when, forEach } = planned.spec;
+  // It is due at once, and so is looked at again by the clock.
+  if (pass.isSpent()) return pass.put({ ...step, reason: "QUEUED", dueTime: pass.now });
   failOnExpression(pass, step, () => {
-    if (when !== "" && !conditionOf(when, pass.scope())) {
+    if (when !== "" && !counted(pass, (work) => conditionOf(when, pass.scope(), work))) {
       pass.move(step, "skipped", { reason: "CONDITION_FALSE" });
     } else if (forEach !== undefined) {
       beginItems(pass, planned, step);

@@ -30,9 +30,9 @@ const maxAheadMs = 366 * 86_400_000;
  * of a sub-job; elsewhere it is a text, of lists and objects their JSON. The step itself if it has none. Throws an ExpressionError that
  * names the field. Give it the step of the spec, never one that it gave back: what was filled in may look like an expression.
  */
-export function renderStep(step: StepSpec, scope: Scope): StepSpec {
+export function renderStep(step: StepSpec, scope: Scope, work = new Work()): StepSpec {
   if (!holdsTemplate(step)) return step;
-  const rendered = renderedWith(step, { scope, work: new Work(), left: maxFilledBytes });
+  const rendered = renderedWith(step, { scope, work, left: maxFilledBytes });
   const violations: string[] = [];
   const refuse = (field: string, description: string) => violations.push(`${field}: ${description}`);
   checkTexts(rendered, measureJson(rendered.input).bytes, refuse, { isFilledIn: true });
@@ -154,8 +154,8 @@ function shownExpression(expression: string): string {
   return line.length > 100 ? `\`${line.slice(0, 99)}…\`` : `\`${line}\``;
 }
 
-function resultOf(field: string, expression: string, scope: Scope): unknown {
-  return told(field, expression, () => evaluate(expression, scope));
+function resultOf(field: string, expression: string, scope: Scope, work = new Work()): unknown {
+  return told(field, expression, () => evaluate(expression, scope, work));
 }
 
 /** The key of a job in its queue. Refuses a spec whose key cannot be made of its input. */
@@ -177,18 +177,18 @@ export function concurrencyKeyOf({ concurrencyKey, input }: JobSpec): string {
 }
 
 /** Whether a step runs, by its `when`; an empty one says yes. */
-export function conditionOf(when: string, scope: Scope): boolean {
+export function conditionOf(when: string, scope: Scope, work = new Work()): boolean {
   if (when === "") return true;
-  const value = resultOf("when", when, scope);
+  const value = resultOf("when", when, scope, work);
   if (typeof value === "boolean") return value;
   throw new ExpressionError(`when: ${shownExpression(when)} gives ${phraseOf(value)}; it must give true or false`);
 }
 
 /** The items of a `for_each`, at most 10,000. */
-export function itemsOf({ items, expression }: ForEach, scope: Scope): readonly unknown[] {
+export function itemsOf({ items, expression }: ForEach, scope: Scope, work = new Work()): readonly unknown[] {
   if (expression === "") return items ?? [];
   const field = "for_each.expression";
-  const value = resultOf(field, expression, scope);
+  const value = resultOf(field, expression, scope, work);
   if (!Array.isArray(value)) {
     throw new ExpressionError(`${field}: ${shownExpression(expression)} gives ${phraseOf(value)}; it must give a list`);
   }

@@ -3,7 +3,7 @@
  * applied, then everything that follows from it. Nothing here reads a clock, makes an id or does I/O.
  */
 import { repeatStep } from "./beginStep.ts";
-import { itemScope } from "./forEach.ts";
+import { itemScope, settleItems } from "./forEach.ts";
 import { isJobTerminal, isStepTerminal, isToBeCancelled, type Job, type Step } from "./job.ts";
 import { type Cause, type Flow, openPass, type Pass, type Passed } from "./pass.ts";
 import { bareToldOf } from "./plan.ts";
@@ -95,7 +95,11 @@ export function wakeWorkflow(job: Job, flow: Flow, now: Date): Passed | null {
       const free = { ...step, dueTime: null, reason: "UNSPECIFIED" };
       pass.put(free);
       promote(pass, free);
-    } else if (step.state === "BACKOFF") {
+    } else if (step.state === "RUNNING") {
+      // Its items were too many to begin at once.
+      pass.put({ ...step, dueTime: null });
+      settleItems(pass, planned);
+    } else if (step.state === "BACKOFF" && !pass.isSpent()) {
       const { itemIndex } = step;
       repeatStep(pass, planned, step, () => (itemIndex === null ? pass.scope() : itemScope(pass, planned, itemIndex)));
     }
