@@ -28,7 +28,7 @@ const tellingKeys = [
   "signal",
   "message",
 ];
-const nestedKeys = ["provider", "saga"];
+const nestedKeys = ["provider", "saga", "queue"];
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null;

@@ -94,11 +94,15 @@ export function createTurns({ pool, queues }: { readonly pool: Pool; readonly qu
   }
 
   async function takeFromKnown(lists: Map<string, LaneKey>, wanted: Wanted): Promise<Taken> {
-    const [first] = lists.values();
+    // What no place can be had for is passed over, unless its queue has something to say.
+    const isWorthIt = ({ tenant, queue, placementKey }: LaneKey) =>
+      wanted.triesOf(placementKey) > 0 || !isOpen(queues.of(tenant, queue));
+    const some = [...lists.values()].filter(isWorthIt);
+    const [first, second] = some;
     if (first === undefined) return { turns: [], held: [], isMore: false };
-    if (lists.size === 1 && isOpen(queues.of(first.tenant, first.queue))) return takeFirst(first, wanted);
-    const headsPerLane = headsFor(lists.size, Math.min(wanted.limit, depth));
-    const lanes = await readHeadsOf(pool, [...lists.values()], headsPerLane);
+    if (second === undefined && isOpen(queues.of(first.tenant, first.queue))) return takeFirst(first, wanted);
+    const headsPerLane = headsFor(some.length, Math.min(wanted.limit, depth));
+    const lanes = await readHeadsOf(pool, some, headsPerLane);
     for (const lane of lanes) if (lane.heads.length === 0) lists.delete(laneId(lane));
     const isFull = lanes.some(({ heads }) => heads.length === headsPerLane);
     const taken = await takeFrom(lanes, wanted);
