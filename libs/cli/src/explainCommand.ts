@@ -97,9 +97,23 @@ export function explanationOf(job: Job, answer: ExplainJobResponse, now: Date): 
   ].join("\n")}\n`;
 }
 
-async function explainJob({ jobs, queues }: Capstan, jobId: string, { output }: CommonOptions): Promise<void> {
-  const job = present((await jobs.getJob({ jobId })).job);
-  const answer = await queues.explainJob({ jobId, spec: undefined });
+/** What is being started says itself what that takes: its image is pulled, or its engine does not answer. */
+async function withStarts({ executions }: Capstan, answer: ExplainJobResponse): Promise<ExplainJobResponse> {
+  const attempts = await Promise.all(
+    answer.attempts.map(async (attempt, index) => {
+      if (attempt.stage !== "RESERVED" || index >= maxSteps) return attempt;
+      const { executionId } = attempt;
+      const { execution } = await executions.getExecution({ executionId }).catch(() => ({ execution: undefined }));
+      if (execution === undefined || execution.message === "") return attempt;
+      return { ...attempt, reason: execution.reason, message: execution.message };
+    }),
+  );
+  return { ...answer, attempts };
+}
+
+async function explainJob(capstan: Capstan, jobId: string, { output }: CommonOptions): Promise<void> {
+  const job = present((await capstan.jobs.getJob({ jobId })).job);
+  const answer = await withStarts(capstan, await capstan.queues.explainJob({ jobId, spec: undefined }));
   await print(output, ExplainJobResponse.toJSON(answer), () => explanationOf(job, answer, new Date()));
 }
 

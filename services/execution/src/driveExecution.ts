@@ -74,7 +74,8 @@ async function askToStart(held: HeldExecution, gate: StartGate, deps: DriveDeps)
   for (let pauseMs = 100; !signal.aborted && !held.isOver; pauseMs = Math.min(pauseMs * 2, 5_000)) {
     try {
       const backend = await deps.openBackend(held.assignment);
-      return await backend.start(workload, held.sink, signal);
+      const onPull = (image: string) => deps.moves.observe(held, { type: "pulling", image });
+      return await backend.start(workload, held.sink, signal, onPull);
     } catch (error) {
       if (error instanceof StartRefused) {
         return finish(held, { type: "startRefused", reason: error.reason, message: error.message }, deps.moves);

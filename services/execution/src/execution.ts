@@ -23,12 +23,15 @@ export type ProviderKind = (typeof providerKinds)[number];
 /** Why an execution is asked to end. LOST: its runner has to let go of it and cannot hand it over. */
 export type StopReason = "CANCELLED_BY_USER" | "OPERATOR" | "JOB_TIMEOUT" | "START_TIMEOUT" | "RUN_TIMEOUT" | "LOST";
 
+/** Why a start takes long: the engine does not answer and is asked again and again, or the image is not there yet. */
+export type DelayReason = "PROVIDER_UNREACHABLE" | "IMAGE_PULL";
+
 /** Why an execution is in its state; the words of the contract's `Reason`. */
 export type ExecutionReason =
   | "UNSPECIFIED"
   | StopReason
   | StartRefusedReason
-  | "PROVIDER_UNREACHABLE"
+  | DelayReason
   | "EXIT_CODE"
   | "SIGNAL"
   | "OUT_OF_MEMORY"
@@ -101,8 +104,7 @@ export interface Ended {
 /** What happens to an execution. Only the start and the end are published as facts. */
 export type ExecutionEvent =
   | { readonly type: "starting" }
-  /** The engine does not answer; the start is asked for again and again. */
-  | { readonly type: "delayed"; readonly message: string }
+  | { readonly type: "delayed"; readonly reason: DelayReason; readonly message: string }
   | { readonly type: "started"; readonly ref: string; readonly time: Date }
   | ({ readonly type: "stopping" } & Stop)
   | Ended;
@@ -189,7 +191,7 @@ export function apply(execution: Execution, event: ExecutionEvent): Execution {
     case "starting":
       return { ...execution, state };
     case "delayed":
-      return { ...execution, state, reason: "PROVIDER_UNREACHABLE", message: event.message };
+      return { ...execution, state, reason: event.reason, message: event.message };
     case "stopping":
       return { ...execution, state, reason: event.reason, message: event.message };
     case "started": {

@@ -17,7 +17,7 @@ const states: readonly ExecutionState[] = [...liveStates, ...finalStates];
 const end = { reason: "UNSPECIFIED", message: "", exitCode: null, signal: "", result: null, time: null } as const;
 const events: Record<ExecutionEvent["type"], ExecutionEvent> = {
   starting: { type: "starting" },
-  delayed: { type: "delayed", message: "no answer" },
+  delayed: { type: "delayed", reason: "PROVIDER_UNREACHABLE", message: "no answer" },
   started: { type: "started", ref: "pid:1", time: new Date(0) },
   stopping: { type: "stopping", reason: "OPERATOR", message: "" },
   succeeded: { type: "succeeded", ...end },

@@ -4,6 +4,7 @@
  */
 import type { Exit, HandlerEnd, StartRefusedReason } from "./backends/backend.ts";
 import {
+  type DelayReason,
   type Ended,
   type EndType,
   type Execution,
@@ -19,6 +20,8 @@ export type Observation =
   | { readonly type: "starting" }
   /** The engine did not answer, for the message to people. */
   | { readonly type: "unreachable"; readonly message: string }
+  /** The image has to be fetched first. */
+  | { readonly type: "pulling"; readonly image: string }
   | { readonly type: "started"; readonly ref: string; readonly time: Date }
   | { readonly type: "startRefused"; readonly reason: StartRefusedReason; readonly message: string }
   | { readonly type: "stopAsked"; readonly stop: Stop }
@@ -47,7 +50,9 @@ export function decide(execution: Execution, observation: Observation): Executio
     case "starting":
       return execution.state === "ASSIGNED" ? { type: "starting" } : null;
     case "unreachable":
-      return decideDelay(execution, cleanText(observation.message));
+      return decideDelay(execution, "PROVIDER_UNREACHABLE", cleanText(observation.message));
+    case "pulling":
+      return decideDelay(execution, "IMAGE_PULL", cleanText(`the image ${observation.image} is being pulled`));
     case "started":
       return execution.hasStarted ? null : observation;
     case "stopAsked":
@@ -66,9 +71,9 @@ export function decide(execution: Execution, observation: Observation): Executio
 }
 
 /** Told once per message, however often it is tried. */
-function decideDelay(execution: Execution, message: string): ExecutionEvent | null {
-  const isKnown = execution.reason === "PROVIDER_UNREACHABLE" && execution.message === message;
-  return execution.state !== "STARTING" || isKnown ? null : { type: "delayed", message };
+function decideDelay(execution: Execution, reason: DelayReason, message: string): ExecutionEvent | null {
+  const isKnown = execution.reason === reason && execution.message === message;
+  return execution.state !== "STARTING" || isKnown ? null : { type: "delayed", reason, message };
 }
 
 /** Exit code 0 wins over a stop that came too late; otherwise a stop decides; otherwise the exit. */

@@ -102,9 +102,24 @@ test("a start that was refused fails with the reason of the backend, unless it w
 test("an engine that does not answer is told once per message", () => {
   const silent = { type: "unreachable", message: "no answer" } as const;
   const event = decide(assign("0", "STARTING"), silent);
-  expect(event).toEqual({ type: "delayed", message: "no answer" });
-  expect(decide(apply(assign("0", "STARTING"), { type: "delayed", message: "no answer" }), silent)).toBeNull();
+  expect(event).toEqual({ type: "delayed", reason: "PROVIDER_UNREACHABLE", message: "no answer" });
+  expect(
+    decide(
+      apply(assign("0", "STARTING"), { type: "delayed", reason: "PROVIDER_UNREACHABLE", message: "no answer" }),
+      silent,
+    ),
+  ).toBeNull();
   expect(decide(stopping("OPERATOR"), silent)).toBeNull();
+});
+
+test("an image that has to be fetched is told once, and forgotten when it runs", () => {
+  const pulling = { type: "pulling", image: "alpine:3" } as const;
+  const event = { type: "delayed", reason: "IMAGE_PULL", message: "the image alpine:3 is being pulled" } as const;
+  expect(decide(assign("0", "STARTING"), pulling)).toEqual(event);
+  const delayed = apply(assign("0", "STARTING"), event);
+  expect(decide(delayed, pulling)).toBeNull();
+  expect(apply(delayed, started)).toMatchObject({ state: "RUNNING", reason: "UNSPECIFIED", message: "" });
+  expect(decide(stopping("OPERATOR"), pulling)).toBeNull();
 });
 
 test("a message holds no NUL and has an end", () => {
@@ -115,6 +130,7 @@ test("a message holds no NUL and has an end", () => {
 const observations = fc.constantFrom<Observation>(
   { type: "starting" },
   { type: "unreachable", message: "no answer" },
+  { type: "pulling", image: "alpine" },
   started,
   { type: "stopAsked", stop: { reason: "RUN_TIMEOUT", message: "" } },
   { type: "neverStarted" },

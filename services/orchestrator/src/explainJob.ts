@@ -102,6 +102,7 @@ function attemptOf(saga: Saga, { queue, view, standing, preview: answer }: Facts
     ahead,
     estimatedBeginTime: isComing ? new Date(Date.now() + ((ahead + 1) / drainPerSecond) * 1_000) : undefined,
     refusals: refusalsOf(answer),
+    executionId: saga.placed === null ? "" : saga.id,
     providerName:
       saga.placed?.providerName ?? (answer?.outcome?.$case === "held" ? answer.outcome.value.providerName : ""),
   };
@@ -202,6 +203,7 @@ async function explainSpec(
       message: why.message || (providerName === "" ? "" : `would begin at once on ${providerName}`),
       remedy: remedyFor(why.reason, "WAITING", { queue: name, sagaId: "" }),
       refusals: refusalsOf(answer),
+      executionId: "",
       providerName,
     };
   });

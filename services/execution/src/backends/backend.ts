@@ -115,9 +115,15 @@ export interface Backend<E = Exit> {
   /**
    * Starts the workload, or gives back what already runs (or has exited) under its execution id. Throws {@link StartRefused}
    * when it can never start, {@link BackendUnavailable} when it is unknown or sure not to have started: call again. `stopping`
-   * aborts when it is to be stopped: who would wait for long for it to begin gives it back then.
+   * aborts when it is to be stopped: who would wait for long for it to begin gives it back then. `onPull` is called when an image has to
+   * be fetched first.
    */
-  start(workload: Workload, sink: OutputSink, stopping?: AbortSignal): Promise<Running<E>>;
+  start(
+    workload: Workload,
+    sink: OutputSink,
+    stopping?: AbortSignal,
+    onPull?: (image: string) => void,
+  ): Promise<Running<E>>;
   /** Takes over what still runs, or has exited and is not removed; null when there is nothing (left). */
   adopt(executionId: string, sink: OutputSink, stored: StoredBytes): Promise<Running<E> | null>;
   /** Execution ids of all our objects, running or not, whoever started them. */

@@ -58,21 +58,30 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
     const options = { _query: { name: objectName(executionId) }, _body: request } as ContainerCreateOptions;
     return callUnless([409], (abortSignal) => engine.createContainer({ ...options, abortSignal }));
   };
-  const createWithImage = async (executionId: string, request: ContainerCreateOptions): Promise<Container | null> => {
+  const createWithImage = async (
+    executionId: string,
+    request: ContainerCreateOptions,
+    onPull: (image: string) => void,
+  ): Promise<Container | null> => {
     const image = request.Image ?? "";
     try {
       return await create(executionId, request);
     } catch (error) {
       if (!(error instanceof EngineRefused && error.status === 404)) throw refusalOfCreate(error, image);
     }
+    onPull(image);
     await pullImage(image);
     return create(executionId, request).catch((error: unknown) => {
       throw refusalOfCreate(error, image);
     });
   };
-  const begin = async (workload: Workload, sink: OutputSink): Promise<Running> => {
+  const begin = async (
+    workload: Workload,
+    sink: OutputSink,
+    onPull: (image: string) => void = () => {},
+  ): Promise<Running> => {
     const { executionId, stdin } = workload;
-    let container = await createWithImage(executionId, containerRequest(workload, installation));
+    let container = await createWithImage(executionId, containerRequest(workload, installation), onPull);
     if (container === null) {
       const found = await inspect(executionId);
       if (found === null) throw new BackendUnavailable("the container of this execution is being removed");
@@ -111,7 +120,7 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
       const { Version, ApiVersion } = await callEngine(() => engine.version(), signal);
       return { version: `Docker ${Version}, API ${ApiVersion}` };
     },
-    start: (workload, sink) => once(workload.executionId, () => begin(workload, sink)),
+    start: (workload, sink, _, onPull) => once(workload.executionId, () => begin(workload, sink, onPull)),
     adopt: async (executionId, sink, stored) => {
       const known = running.get(executionId);
       if (known !== undefined) return known;

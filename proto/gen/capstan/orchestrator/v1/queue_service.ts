@@ -236,6 +236,8 @@ export interface AttemptExplanation {
   refusals: ProviderRefusal[];
   /** The provider that has it, or would take it; empty if none. */
   providerName: string;
+  /** Its execution; empty until it was placed. While it is being started, the execution says what that takes: see ExecutionService. */
+  executionId: string;
 }
 
 /** Why a provider does not take an attempt. */
@@ -2165,6 +2167,7 @@ function createBaseAttemptExplanation(): AttemptExplanation {
     estimatedBeginTime: undefined,
     refusals: [],
     providerName: "",
+    executionId: "",
   };
 }
 
@@ -2202,6 +2205,9 @@ export const AttemptExplanation: MessageFns<AttemptExplanation> = {
     }
     if (message.providerName !== "") {
       writer.uint32(90).string(message.providerName);
+    }
+    if (message.executionId !== "") {
+      writer.uint32(98).string(message.executionId);
     }
     return writer;
   },
@@ -2307,6 +2313,14 @@ export const AttemptExplanation: MessageFns<AttemptExplanation> = {
             message.providerName = reader.string(true);
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.executionId = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2341,6 +2355,11 @@ export const AttemptExplanation: MessageFns<AttemptExplanation> = {
         ? globalThis.String(object.providerName)
         : isSet(object.provider_name)
         ? globalThis.String(object.provider_name)
+        : "",
+      executionId: isSet(object.executionId)
+        ? globalThis.String(object.executionId)
+        : isSet(object.execution_id)
+        ? globalThis.String(object.execution_id)
         : "",
     };
   },
@@ -2380,6 +2399,9 @@ export const AttemptExplanation: MessageFns<AttemptExplanation> = {
     if (message.providerName !== "") {
       obj.providerName = message.providerName;
     }
+    if (message.executionId !== "") {
+      obj.executionId = message.executionId;
+    }
     return obj;
   },
 
@@ -2399,6 +2421,7 @@ export const AttemptExplanation: MessageFns<AttemptExplanation> = {
     message.estimatedBeginTime = object.estimatedBeginTime ?? undefined;
     message.refusals = object.refusals?.map((e) => ProviderRefusal.fromPartial(e)) || [];
     message.providerName = object.providerName ?? "";
+    message.executionId = object.executionId ?? "";
     return message;
   },
 };
