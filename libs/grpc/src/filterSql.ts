@@ -1,10 +1,13 @@
 /** Filters as SQL. Column expressions come from our own code, everything a user wrote becomes a parameter. */
-import type { Filter, FilterValue } from "./filterAst.ts";
+import type { Filter, FilterOperator, FilterValue } from "./filterAst.ts";
 
-/** A condition for `where`, always in parentheses or a single word; pushes its parameters onto `values`. `columns` has an SQL expression for each field; labels are jsonb. */
+/** A column's expression, or how its comparison with a parameter is written when there is more to it; the operator is one of the grammar's. */
+export type FilterColumn = string | ((operator: FilterOperator, parameter: string) => string);
+
+/** A condition for `where`, always in parentheses or a single word; pushes its parameters onto `values`. `columns` has each field's; labels are jsonb. */
 export function filterToSql(
   filter: Filter | null,
-  columns: Readonly<Record<string, string>>,
+  columns: Readonly<Record<string, FilterColumn>>,
   values: unknown[],
 ): string {
   if (filter === null) return "true";
@@ -14,7 +17,7 @@ export function filterToSql(
 
 type Bind = (value: unknown) => string;
 
-function write(filter: Filter, columns: Readonly<Record<string, string>>, bind: Bind): string {
+function write(filter: Filter, columns: Readonly<Record<string, FilterColumn>>, bind: Bind): string {
   switch (filter.type) {
     case "and":
     case "or":
@@ -31,6 +34,8 @@ function write(filter: Filter, columns: Readonly<Record<string, string>>, bind: 
     case "hasLabel":
       return `(${columnOf(columns, filter.field)} ? ${bind(filter.key)})`;
     case "compare": {
+      const column = Object.hasOwn(columns, filter.field) ? columns[filter.field] : undefined;
+      if (typeof column === "function") return `(${column(filter.operator, bindValue(filter.value, bind))})`;
       const operator = filter.operator === "!=" ? "is distinct from" : filter.operator;
       return `(${columnOf(columns, filter.field)} ${operator} ${bindValue(filter.value, bind)})`;
     }
@@ -49,8 +54,8 @@ function bindValue(value: FilterValue, bind: Bind): string {
   }
 }
 
-function columnOf(columns: Readonly<Record<string, string>>, field: string): string {
+function columnOf(columns: Readonly<Record<string, FilterColumn>>, field: string): string {
   const column = Object.hasOwn(columns, field) ? columns[field] : undefined;
-  if (column === undefined) throw new Error(`no column for the filter field ${field}`);
+  if (typeof column !== "string") throw new Error(`no column for the filter field ${field}`);
   return column;
 }

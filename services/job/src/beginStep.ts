@@ -11,12 +11,20 @@ import { reachedByKind } from "./stepKinds.ts";
 export function beginStep(pass: Pass, planned: PlannedStep, step: Step, scope: () => Scope): void {
   failOnExpression(pass, step, () => {
     const told = renderedOf(pass, planned, scope);
-    const reached = reachedByKind[planned.kind](told.spec, { now: pass.now, scope });
+    const { now, before: job, flow } = pass;
+    const reached = reachedByKind[planned.kind](told.spec, { now, job, step, inbox: flow.inbox, scope });
     switch (reached.to) {
       case "ready":
         return void pass.move(step, "ready", { reason: "QUEUED" }, told);
       case "suspended":
         return void pass.move(step, "suspended", { ...waitOf(reached), startTime: pass.now });
+      case "started": {
+        const { child } = reached;
+        pass.submit(child);
+        const { attempt } = step;
+        const fields = { attempt, reason: "SUB_JOB", childJobId: child.childJobId, startTime: now };
+        return void pass.move(step, "started", fields);
+      }
       case "succeeded": {
         const suspended = pass.move(step, "suspended", { startTime: pass.now });
         return void pass.move(suspended, "succeeded", { result: reached.result });
@@ -27,11 +35,12 @@ export function beginStep(pass: Pass, planned: PlannedStep, step: Step, scope: (
   });
 }
 
-/** Makes a step READY again after its backoff. */
+/** Begins a step again after its backoff. */
 export function repeatStep(pass: Pass, planned: PlannedStep, step: Step, scope: () => Scope): void {
+  const fresh = { attempt: step.attempt + 1, executionId: null, providerName: "", startTime: null };
+  if (planned.kind !== "execution") return beginStep(pass, planned, { ...step, ...fresh }, scope);
   failOnExpression(pass, step, () => {
     const told = renderedOf(pass, planned, scope);
-    const fresh = { attempt: step.attempt + 1, executionId: null, providerName: "", startTime: null };
     pass.move(step, "ready", { ...fresh, reason: "QUEUED" }, told);
   });
 }

@@ -1,7 +1,7 @@
 /** A job as it begins: where its steps stand before anything has happened. */
 import { uuidv7 } from "@capstan/postgres";
 import type { JobSpec, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
-import type { Job, Step } from "./job.ts";
+import type { Job, ParentStep, Step } from "./job.ts";
 import type { NewJob } from "./jobStore.ts";
 import type { Plan } from "./plan.ts";
 import { concurrencyKeyOf } from "./renderStep.ts";
@@ -13,6 +13,12 @@ export interface SubmitOrigin {
   readonly tenant: string;
   readonly traceparent: string | null;
   readonly retryOf?: string;
+  /** The job that it repeats with another input. */
+  readonly rerunOf?: string;
+  /** The step that submits it, the id that it therefore has, and when it times out at the latest. */
+  readonly parent?: ParentStep;
+  readonly jobId?: string;
+  readonly deadlineTime?: Date | null;
   /** The template that the spec was made from. */
   readonly template?: NewJob["template"];
   readonly schedule?: { readonly id: string; readonly time: Date | null };
@@ -26,12 +32,12 @@ export interface SubmitOrigin {
 export function birthOf(
   spec: JobSpec,
   plan: Plan | null,
-  { tenant, traceparent, schedule }: SubmitOrigin,
+  { tenant, traceparent, schedule, parent, jobId }: SubmitOrigin,
   now: Date,
 ): Job {
   const waitsUntil = spec.notBefore !== undefined && spec.notBefore > now ? spec.notBefore : null;
   return {
-    id: uuidv7(),
+    id: jobId ?? uuidv7(),
     tenant,
     name: spec.name,
     priority: spec.priority,
@@ -40,6 +46,9 @@ export function birthOf(
     deadlineTime: null,
     isWorkflow: plan !== null,
     ending: null,
+    pauseTime: null,
+    parent: parent ?? null,
+    depth: parent?.depth ?? 0,
     state: "PENDING",
     reason: waitsUntil === null ? "QUEUED" : "NOT_BEFORE",
     message: "",
@@ -55,6 +64,7 @@ export function birthOf(
       attempt: 1,
       executionId: null,
       providerName: "",
+      childJobId: null,
       exitCode: null,
       result: undefined,
       startTime: null,

@@ -1,12 +1,12 @@
 /**
- * The clock of the job context: steps whose time has come and jobs past their deadline. The tables are the truth; the timer in
+ * The clock of the job context: steps whose time has come, jobs past their deadline, and errands between jobs. The tables are the truth; the timer in
  * memory only saves waiting for the next poll, and a restart loses nothing.
  */
-import type { Pool } from "@capstan/postgres";
 import type { App, Loop } from "@capstan/service";
 import { findDueJobs } from "./dueStore.ts";
 import type { Job } from "./job.ts";
-import { cancelOf, type MoveJobs, wakeOf } from "./moveJobs.ts";
+import { cancelOf, wakeOf } from "./moveJobs.ts";
+import { type ErrandDeps, hasErrand, runErrandsOnce } from "./runErrands.ts";
 
 const batchSize = 500;
 /** Longer waits are found by polling: timers in memory are hints, and `setTimeout` overflows after 24.8 days. */
@@ -19,8 +19,8 @@ export interface Timers extends Loop {
   remindIn(ms: number): void;
 }
 
-export function startTimers(app: App, pool: Pool, moveJobs: MoveJobs): Timers {
-  const loop = app.startLoop({ name: "fire-timers", intervalMs: 5_000, once: () => fireTimersOnce(pool, moveJobs) });
+export function startTimers(app: App, deps: ErrandDeps): Timers {
+  const loop = app.startLoop({ name: "fire-timers", intervalMs: 5_000, once: () => fireTimersOnce(deps) });
   const hints = new Set<NodeJS.Timeout>();
   app.onStop(() => hints.forEach(clearTimeout));
 
@@ -37,7 +37,9 @@ export function startTimers(app: App, pool: Pool, moveJobs: MoveJobs): Timers {
     ...loop,
     remindIn,
     remind(jobs) {
-      for (const { steps } of jobs) {
+      if (jobs.some(hasErrand)) loop.wake();
+      for (const { steps, pauseTime } of jobs) {
+        if (pauseTime !== null) continue;
         // Only of the first that is due: what follows is saved again, and comes by here.
         let first = Number.POSITIVE_INFINITY;
         for (const { dueTime } of steps) if (dueTime !== null) first = Math.min(first, dueTime.getTime());
@@ -48,8 +50,9 @@ export function startTimers(app: App, pool: Pool, moveJobs: MoveJobs): Timers {
 }
 
 /** One pass; true when there may be more. */
-export async function fireTimersOnce(pool: Pool, moveJobs: MoveJobs): Promise<boolean> {
-  const { overdue, due } = await findDueJobs(pool, batchSize);
+export async function fireTimersOnce(deps: ErrandDeps): Promise<boolean> {
+  const { pool, moveJobs } = deps;
+  const { overdue, due, hasErrands } = await findDueJobs(pool, batchSize);
   if (overdue.length > 0) {
     await moveJobs(overdue, (job, now, flow) => {
       const isLive = job.state === "PENDING" || job.state === "RUNNING";
@@ -58,5 +61,6 @@ export async function fireTimersOnce(pool: Pool, moveJobs: MoveJobs): Promise<bo
     });
   }
   if (due.length > 0) await moveJobs(due, wakeOf);
-  return overdue.length === batchSize || due.length === batchSize;
+  const isMoreOfErrands = hasErrands && (await runErrandsOnce(deps));
+  return isMoreOfErrands || overdue.length === batchSize || due.length === batchSize;
 }

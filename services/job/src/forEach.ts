@@ -69,7 +69,7 @@ function isFailed({ state }: Step): boolean {
 }
 
 function beginWaiting(pass: Pass, planned: PlannedStep): void {
-  if (isAskedToEnd(pass, planned)) return;
+  if (isAskedToEnd(pass, planned) || pass.isPaused()) return;
   const items = pass.itemsOf(planned.name);
   const maxParallel = planned.spec.forEach?.maxParallel || items.length;
   let running = items.filter(({ state }) => state !== "BLOCKED" && !isStepTerminal(state)).length;

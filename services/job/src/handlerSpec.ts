@@ -30,6 +30,16 @@ export function measureJson(value: unknown): MeasuredJson {
   return { bytes: Buffer.byteLength(json), holdsTemplate: json.includes("${{") };
 }
 
+/** A value that JSON can say, no longer and nested no deeper than it may be; absent is good. */
+export function checkJson(value: unknown, field: string, maxBytes: number, refuse: Refuse): void {
+  const { bytes } = measureJson(value);
+  if (bytes === Number.POSITIVE_INFINITY) {
+    refuse(field, `is nested more than ${maxInputDepth} levels deep or has a number that is not finite`);
+  } else if (bytes > maxBytes) {
+    refuse(field, `is ${bytes} bytes as JSON; the limit is ${maxBytes}`);
+  }
+}
+
 /** `bytes` as `measureJson` has measured them. */
 export function checkInput({ handler, input }: StepSpec, bytes: number, refuse: Refuse): void {
   if (input === undefined || input === null) return;

@@ -42,7 +42,9 @@ export interface Step {
   readonly attempt: number;
   readonly executionId: string | null;
   readonly providerName: string;
-  /** When the step goes on by itself; only in BACKOFF and BLOCKED. */
+  /** The job that its current attempt has submitted; null if it is no sub-job or was not reached. */
+  readonly childJobId: string | null;
+  /** When the step goes on by itself; only in BACKOFF, BLOCKED and SUSPENDED. */
   readonly dueTime: Date | null;
   readonly exitCode: number | null;
   /** JSON value that the workload gave back; undefined if none, `unread` if there is one that was not read. */
@@ -55,6 +57,15 @@ export interface Step {
 
 /** In place of a result that is in the store and was not read: most moves need none, and they may be large. */
 export const unread: unique symbol = Symbol("unread");
+
+/** The step that has submitted a job. */
+export interface ParentStep {
+  readonly jobId: string;
+  readonly step: string;
+  readonly attempt: number;
+  /** How many jobs are above the one that it has submitted. */
+  readonly depth: number;
+}
 
 /** How a job is going to end, decided when its steps have ended and compensations or hooks are left to run. */
 export interface Ending {
@@ -76,6 +87,12 @@ export interface Job {
   readonly isWorkflow: boolean;
   /** Null until it is decided, and always in a job that is no workflow. */
   readonly ending: Ending | null;
+  /** Since when nothing of it begins; null if it is not paused. */
+  readonly pauseTime: Date | null;
+  /** Null unless it is a sub-job. */
+  readonly parent: ParentStep | null;
+  /** How many jobs are above it. */
+  readonly depth: number;
   readonly state: JobState;
   readonly reason: Reason;
   readonly message: string;
@@ -91,6 +108,8 @@ export interface Job {
 }
 
 export type JobEventType = "submitted" | "started" | "cancelling" | "succeeded" | "failed" | "cancelled" | "timed_out";
+/** A pause is no state: the job stays in its own. */
+export type PauseEventType = "paused" | "resumed";
 export type StepEventType =
   | "ready"
   | "started"
@@ -106,7 +125,7 @@ export type StepEventType =
 export interface Change {
   readonly job: Job;
   readonly noun: "job" | "step";
-  readonly event: JobEventType | StepEventType;
+  readonly event: JobEventType | PauseEventType | StepEventType;
   /** With a cancel also the READY ones, which it asks to end. */
   readonly moved: readonly Step[];
   /** What to run in those that are READY, by name, expressions replaced; absent in a job that is no workflow, whose spec says it. */
@@ -128,11 +147,12 @@ export const jobAllowedFrom = {
 
 /**
  * The states each move of a step may begin in. READY may end at once: its start was never seen, or it was never placed. BLOCKED may
- * start by itself with `for_each`, whose items are what runs, and may fail where an expression cannot be evaluated.
+ * start by itself with `for_each`, whose items are what runs, and may fail where an expression cannot be evaluated. A sub-job starts by
+ * itself too, and again from BACKOFF.
  */
 export const stepAllowedFrom = {
   ready: ["BLOCKED", "BACKOFF"],
-  started: ["BLOCKED", "READY"],
+  started: ["BLOCKED", "READY", "BACKOFF"],
   suspended: ["BLOCKED"],
   backed_off: ["READY", "RUNNING"],
   succeeded: ["READY", "RUNNING", "SUSPENDED"],
@@ -212,6 +232,8 @@ function jobEventOf({ state, reason, steps }: Job): JobEventType | null {
 /** A job that is being cancelled keeps the reason it was given; otherwise it takes that of the step that decided. */
 function causeOf(job: Job): { reason: Reason; message: string } {
   if (job.state === "CANCELLING") return { reason: job.reason, message: job.message };
+  const isOver = job.steps.every((step) => isStepTerminal(step.state));
+  if (job.pauseTime !== null && !isOver) return { reason: job.reason, message: job.message };
   const states: readonly StepState[] = ["FAILED", "TIMED_OUT", "CANCELLED"];
   const cause = states
     .map((state) => job.steps.find((step) => step.state === state))
@@ -237,7 +259,10 @@ export function moveJob(
   result?: unknown,
 ): Omit<Change, "moved"> {
   assertAllowed(jobAllowedFrom[event], job.state, `job ${job.id}`, event);
-  const after: Job = { ...job, ...cause, result, state: jobStateAfter[event], sequence: job.sequence + 1 };
+  const state = jobStateAfter[event];
+  // What ends, or shall end, is no longer held back.
+  const pauseTime = state === "RUNNING" ? job.pauseTime : null;
+  const after: Job = { ...job, ...cause, result, state, pauseTime, sequence: job.sequence + 1 };
   return { job: after, noun: "job", event };
 }
 
@@ -272,7 +297,7 @@ export function isToBeCancelled(job: Job): boolean {
 /** Makes READY what was waiting for its time. Null if nothing is due. */
 export function wake(job: Job, now: Date): Change | null {
   const due = job.steps.filter(({ dueTime }) => dueTime !== null && dueTime <= now);
-  if (due.length === 0 || job.state === "CANCELLING" || isJobTerminal(job.state)) return null;
+  if (due.length === 0 || job.pauseTime !== null || job.state === "CANCELLING" || isJobTerminal(job.state)) return null;
   const moves = due.map((step): StepMove => {
     const attempt = step.state === "BACKOFF" ? step.attempt + 1 : step.attempt;
     const fresh = { attempt, executionId: null, providerName: "", startTime: null };

@@ -28,6 +28,10 @@ export function toMessage(view: JobView): JobMessage {
       template: view.template ?? "",
       templateVersion: view.templateVersion ?? 0,
       scheduleId: view.scheduleId ?? "",
+      rerunOf: view.rerunOf ?? "",
+      parentJobId: view.parentJobId ?? "",
+      parentStep: view.parentStep ?? "",
+      pauseTime: view.pauseTime ?? undefined,
     }),
     spec,
     steps: stepMessages(spec, view.steps, view.items ?? {}, isOpen),
@@ -69,7 +73,7 @@ function stepMessage(step: StepView): StepMessage {
     startTime: step.startTime === null ? undefined : new Date(step.startTime),
     endTime: step.endTime === null ? undefined : new Date(step.endTime),
     providerName: step.providerName,
-    childJobId: "",
+    childJobId: step.childJobId ?? "",
     items: undefined,
   };
 }

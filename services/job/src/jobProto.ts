@@ -42,7 +42,7 @@ export function factOf(change: Change, spec: JobSpec | null, causationId: string
       exitCode: step.exitCode ?? undefined,
       dueTime: step.dueTime ?? undefined,
       spec: step.state === "READY" ? (change.told?.get(step.name) ?? toldSpecOf(event, spec, step)) : undefined,
-      childJobId: "",
+      childJobId: step.childJobId ?? "",
     })),
   };
   return {

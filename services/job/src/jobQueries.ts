@@ -25,6 +25,10 @@ export interface JobView {
   readonly template: string | null;
   readonly templateVersion: number | null;
   readonly scheduleId: string | null;
+  readonly rerunOf: string | null;
+  readonly parentJobId: string | null;
+  readonly parentStep: string | null;
+  readonly pauseTime: Date | null;
   /** Those of the spec, without the items. */
   readonly steps: readonly StepView[];
   /** Null if there are none. */
@@ -36,6 +40,7 @@ const columns = `
   j.start_time as "startTime", j.end_time as "endTime", j.deadline_time as "deadlineTime", j.result,
   j.retry_of as "retryOf", j.idempotency_key as "idempotencyKey", j.sequence,
   j.template, j.template_version as "templateVersion", j.schedule_id as "scheduleId",
+  j.rerun_of as "rerunOf", j.parent_job_id as "parentJobId", j.parent_step as "parentStep", j.pause_time as "pauseTime",
   (select json_agg(${stepAsJson("case when not size.is_too_long then s.result end")} order by s.position)
      from job.step s
     where s.job_id = j.id and s.parent is null) as steps,
@@ -86,7 +91,10 @@ export const filterFields: FilterFields = {
   },
   name: { type: "string" },
   source: { type: "string" },
-  retry_of: { type: "string" },
+  retry_of: { type: "id" },
+  rerun_of: { type: "id" },
+  parent_job_id: { type: "id" },
+  waits_for: { type: "enum", values: ["APPROVAL", "AWAITING_SIGNAL", "SLEEPING"] },
   template: { type: "string" },
   template_version: { type: "number" },
   schedule_id: { type: "id" },
@@ -98,7 +106,14 @@ const filterColumns = {
   state: "j.state",
   name: "j.name",
   source: "j.source",
-  retry_of: "j.retry_of::text",
+  retry_of: "j.retry_of",
+  rerun_of: "j.rerun_of",
+  parent_job_id: "j.parent_job_id",
+  // By the index of the few steps that wait, not by looking at those of each job.
+  waits_for: (operator: string, reason: string) => {
+    const waiting = `(select job_id from job.step where state = 'SUSPENDED' and reason = ${reason})`;
+    return `j.id ${operator === "=" ? "in" : "not in"} ${waiting}`;
+  },
   template: "j.template",
   template_version: "j.template_version",
   schedule_id: "j.schedule_id",

@@ -12,20 +12,22 @@ import {
 } from "@capstan/grpc";
 import type { NatsConnection } from "@capstan/messaging";
 import { listFacts, type Pool } from "@capstan/postgres";
-import {
-  type JobServiceServer,
+import type {
+  JobServiceServer,
   SubmitJobRequest,
-  type SubmitJobResult,
-  type WatchJobResponse,
+  SubmitJobResult,
+  WatchJobResponse,
 } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { coalesce } from "@capstan/service";
 import { checkDuration, checkLine, durationMs, durationOfMs } from "./fieldChecks.ts";
 import { followJob } from "./followJob.ts";
-import { assertRetriable, isJobTerminal } from "./job.ts";
+import { isJobTerminal } from "./job.ts";
 import { stepMessages, toMessage } from "./jobMessage.ts";
 import { eventMessage } from "./jobProto.ts";
 import { filterFields, getJobs, type JobView, jobOrders, listJobs } from "./jobQueries.ts";
+import { createJobRepeats } from "./jobRepeats.ts";
+import { createJobWaits } from "./jobWaits.ts";
 import { cancelOf, type MoveJobs } from "./moveJobs.ts";
 import { findSpec, listSteps, readSteps } from "./stepQueries.ts";
 import { type Accepted, type CheckedJob, checkRequest } from "./submitJobs.ts";
@@ -151,17 +153,8 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
       return { job: toMessage(await readJob(id, call)) };
     }),
 
-    retryJob: unary(async ({ jobId, requestId }, call) => {
-      const old = await readJob(jobId, call);
-      assertRetriable(old);
-      const request = SubmitJobRequest.fromPartial({ spec: JobSpec.fromJSON(old.spec), requestId });
-      const accepted = await accept(
-        checkRequest(request, { ...originOf(call), retryOf: old.id, template: templateOf(old) }, new Date()),
-      );
-      return { job: toMessage(await readJob(accepted.jobId, call)) };
-    }),
-
-    ...notYet,
+    ...createJobWaits({ pool, moveJobs, readJob }),
+    ...createJobRepeats({ accept, readJob }),
 
     listSteps: unary(async (request, { tenant }) => {
       const { jobId, parentStep } = request;
@@ -215,23 +208,6 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
   }
 }
 
-const unimplemented = (): Promise<never> => {
-  throw new DomainError({ code: "UNIMPLEMENTED", reason: "NOT_YET", message: "this version cannot do this yet" });
-};
-/** Promised by the contract, and on its way. */
-const notYet = {
-  rerunJob: unary(unimplemented),
-  pauseJob: unary(unimplemented),
-  resumeJob: unary(unimplemented),
-  decideApproval: unary(unimplemented),
-  sendSignal: unary(unimplemented),
-};
-
-/** A retry is a run of the same template. */
-function templateOf({ template, templateVersion }: JobView) {
-  return template === null || templateVersion === null ? null : { name: template, version: templateVersion };
-}
-
 function originOf({ tenant, traceparent }: Call) {
   return { tenant, traceparent };
 }
@@ -270,6 +246,9 @@ function firstViewOf({ job, completedSpec, timeoutMs, idempotencyKey, retryOf, t
     endTime: null,
     deadlineTime: timeoutMs === null ? null : new Date(time.getTime() + timeoutMs),
     retryOf,
+    rerunOf: null,
+    parentJobId: null,
+    parentStep: null,
     idempotencyKey,
     template: template?.name ?? null,
     templateVersion: template?.version ?? null,

@@ -170,6 +170,11 @@ interface JobRow {
   deadline_time: Date | null;
   is_workflow: boolean;
   ending: Ending | null;
+  pause_time: Date | null;
+  parent_job_id: string | null;
+  parent_step: string | null;
+  parent_attempt: number | null;
+  depth: number;
 }
 
 interface StepRow {
@@ -183,6 +188,7 @@ interface StepRow {
   attempt: number;
   execution_id: string | null;
   provider_name: string;
+  child_job_id: string | null;
   due_time: Date | null;
   exit_code: number | null;
   has_result: boolean;
@@ -213,7 +219,7 @@ export async function lockJobs(
     db.query<JobRow>({
       name: "lock_jobs",
       text: `select id, tenant, name, priority, state, reason, message, sequence, traceparent, schedule_id, queue, concurrency_key,
-                    deadline_time, is_workflow, ending
+                    deadline_time, is_workflow, ending, pause_time, parent_job_id, parent_step, parent_attempt, depth
                from job.job
               where id = any($1::uuid[])
               order by id
@@ -233,6 +239,9 @@ export async function lockJobs(
       concurrencyKey: row.concurrency_key,
       deadlineTime: row.deadline_time,
       isWorkflow: row.is_workflow,
+      pauseTime: row.pause_time,
+      parent: parentOf(row),
+      depth: row.depth,
       result: undefined,
       steps: fresh.steps.get(id) ?? again.steps.get(id) ?? known(id)?.steps ?? [],
     };
@@ -249,8 +258,8 @@ interface ReadSteps {
 async function readSteps(db: Db, ids: readonly string[]): Promise<ReadSteps> {
   const { rows } = await db.query<StepRow>({
     name: "read_steps",
-    text: `select job_id, name, parent, item_index, state, reason, message, attempt, execution_id, provider_name, due_time, exit_code,
-                  result is not null as has_result, retry, start_time, end_time, clock_timestamp() as now
+    text: `select job_id, name, parent, item_index, state, reason, message, attempt, execution_id, provider_name, child_job_id,
+                  due_time, exit_code, result is not null as has_result, retry, start_time, end_time, clock_timestamp() as now
              from job.step
             where job_id = any($1::uuid[])
             order by job_id, item_index is not null, position, item_index`,
@@ -270,6 +279,10 @@ async function readClock(db: Db): Promise<ReadSteps> {
   return { steps: new Map(), now: rows[0]?.now ?? null };
 }
 
+function parentOf({ parent_job_id: jobId, parent_step: step, parent_attempt: attempt, depth }: JobRow): Job["parent"] {
+  return jobId === null || step === null || attempt === null ? null : { jobId, step, attempt, depth };
+}
+
 function stepFromRow(row: StepRow): Step {
   return {
     name: row.name,
@@ -281,6 +294,7 @@ function stepFromRow(row: StepRow): Step {
     attempt: row.attempt,
     executionId: row.execution_id,
     providerName: row.provider_name,
+    childJobId: row.child_job_id,
     dueTime: row.due_time,
     exitCode: row.exit_code,
     result: row.has_result ? unread : undefined,

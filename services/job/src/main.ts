@@ -47,8 +47,8 @@ export async function start(app: App, config: Config): Promise<void> {
   };
   const plans = createPlans();
   const moveJobs = createMoveJobs(pool, plans, onCommit);
-  const timers = startTimers(app, pool, moveJobs);
-  const noteBorn = createNoteBorn(onCommit, timers.remindIn);
+  const noteBorn = createNoteBorn(onCommit, (ms) => timers.remindIn(ms));
+  const timers = startTimers(app, { pool, plans, moveJobs, noteBorn });
   const limits = createQueueLimits(pool, (err) => log.error({ err }, "limits of queues could not be read"));
   const schedules = startFireSchedules(app, { pool, nats, plans, limits, moveJobs, noteBorn });
   const accept = createAccept(pool, plans, limits, noteBorn);

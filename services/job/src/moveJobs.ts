@@ -1,6 +1,7 @@
 /** The one way a job that exists is moved: lock many, decide each, save all with their facts, commit, tell. */
 import { appendFacts, type Db, type Fact, inTransaction, type Pool } from "@capstan/postgres";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { type KeptSignal, openInbox } from "./inbox.ts";
 import { type Change, cancel, type Job, wake } from "./job.ts";
 import { factOf } from "./jobProto.ts";
 import { lockJobs, type Saved, saveJobs } from "./jobStore.ts";
@@ -9,7 +10,9 @@ import { compilePlan } from "./plan.ts";
 import type { KnownPlan, Plans } from "./plans.ts";
 import { report, type StepAnswer } from "./report.ts";
 import { createResults, type WantedResults } from "./results.ts";
+import { loadKeptSignals } from "./signalStore.ts";
 import type { CausedChange } from "./tell.ts";
+import { saveWaits } from "./waitStore.ts";
 import { type CausedReport, cancelWorkflow, reportAll, wakeWorkflow } from "./workflow.ts";
 import { loadResults, loadSpecs } from "./workflowStore.ts";
 
@@ -66,12 +69,20 @@ export function reportsOf(
   return { answers, decision: after === job ? undefined : { changes, after } };
 }
 
-export type MoveJobs = (ids: readonly string[], decide: Decide) => Promise<ReadonlyMap<string, Job>>;
+/** `prepare` is done first, in the same transaction. */
+export type MoveJobs = (
+  ids: readonly string[],
+  decide: Decide,
+  prepare?: (db: Db) => Promise<void>,
+) => Promise<ReadonlyMap<string, Job>>;
 
 /** Gives back how to move jobs; it resolves after COMMIT with every job that was found, as it is then. */
 export function createMoveJobs(pool: Pool, plans: Plans, onCommit: (jobs: readonly Job[]) => void): MoveJobs {
-  return async (ids, decide) => {
-    const { jobs, saved } = await inTransaction(pool, (db) => moveJobsIn(db, plans, ids, decide));
+  return async (ids, decide, prepare) => {
+    const { jobs, saved } = await inTransaction(pool, async (db) => {
+      await prepare?.(db);
+      return moveJobsIn(db, plans, ids, decide);
+    });
     if (saved.length > 0) onCommit(saved);
     return jobs;
   };
@@ -96,6 +107,8 @@ export async function moveJobsIn(
   if (workflows.length > 0) await decideWorkflows(db, workflows, known, now, decide, decided);
   const saved = [...decided].map(([id, { after }]): Saved => ({ before: jobs.get(id) ?? after, after }));
   if (saved.length > 0) await saveJobs(db, saved);
+  const waits = [...decided].map(([id, decision]) => ({ before: jobs.get(id) ?? decision.after, decision }));
+  await saveWaits(db, waits);
   const facts = await factsOf(
     db,
     [...decided.values()].flatMap(({ changes }) => changes),
@@ -108,6 +121,7 @@ export async function moveJobsIn(
 }
 
 const noPlans: ReadonlyMap<string, KnownPlan> = new Map();
+const noSignals: ReadonlyMap<string, readonly KeptSignal[]> = new Map();
 
 async function knowPlans(db: Db, plans: Plans, jobs: readonly Job[]): Promise<ReadonlyMap<string, KnownPlan>> {
   const unknown = jobs.filter(({ id }) => plans.get(id) === undefined).map(({ id }) => id);
@@ -131,13 +145,16 @@ async function decideWorkflows(
   decided: Map<string, Decision>,
 ): Promise<void> {
   const results = new Map(jobs.map(({ id }) => [id, createResults()]));
+  const awaiting = jobs.filter(({ id }) => known.get(id)?.plan.awaitsSignals).map(({ id }) => id);
+  const signals = awaiting.length > 0 ? await loadKeptSignals(db, awaiting) : noSignals;
   for (let open = jobs; open.length > 0; ) {
     const wants: { readonly job: Job; readonly want: WantedResults }[] = [];
     for (const job of open) {
       const plan = known.get(job.id);
       const readable = results.get(job.id);
       if (plan === undefined || readable === undefined) continue;
-      const flow: Flow = { plan: plan.plan, results: readable, items: new Map(plan.items) };
+      const inbox = openInbox(signals.get(job.id) ?? []);
+      const flow: Flow = { plan: plan.plan, results: readable, items: new Map(plan.items), inbox };
       const decision = decide(job, now, flow);
       const wanted = readable.takeWanted();
       wants.push(...wanted.map((want) => ({ job, want })));

@@ -2,6 +2,7 @@
  * One pass over a workflow: the job as it is at this moment of deciding, and the moves made so far. A pass lives as long as one decision
  * and is seen by nobody else; what goes in and what comes out does not change.
  */
+import type { Inbox, TakenSignal } from "./inbox.ts";
 import {
   type Ending,
   isStepTerminal,
@@ -15,6 +16,7 @@ import {
 import type { Plan, PlannedStep, Told } from "./plan.ts";
 import type { Scope } from "./renderStep.ts";
 import type { Results } from "./results.ts";
+import type { NewChild } from "./subJob.ts";
 import { type AfterPass, type CausedChange, openTelling } from "./tell.ts";
 
 /** What a workflow is moved by, beside what happened to it. */
@@ -23,6 +25,7 @@ export interface Flow {
   readonly results: Results;
   /** The items of steps that were reached, by name: they come out the same each time, and may be costly to come by. */
   readonly items: Map<string, readonly unknown[]>;
+  readonly inbox: Inbox;
 }
 
 export interface Cause {
@@ -34,6 +37,10 @@ export interface Cause {
 export interface Passed {
   readonly changes: readonly CausedChange[];
   readonly after: Job;
+  /** Signals that steps have taken. */
+  readonly taken?: readonly TakenSignal[];
+  /** Jobs that steps submit. */
+  readonly children?: readonly NewChild[];
 }
 
 export interface Pass {
@@ -46,12 +53,20 @@ export interface Pass {
   end: AfterPass["end"];
   result: unknown;
   cancelled: Cause | null;
+  /** Since when nothing begins; null if it does. */
+  pauseTime: Date | null;
   /** The id of the command or fact that the next moves follow from. */
   causationId: string;
   step(name: string): Step;
   find(name: string): Step | undefined;
   plannedOf(step: Step): PlannedStep;
   itemsOf(parent: string): readonly Step[];
+  /** The steps and items that are SUSPENDED for this reason. */
+  waiting(reason: Reason): Step[];
+  /** Has a job submitted for a step. */
+  submit(child: NewChild): void;
+  /** Nothing may begin. */
+  isPaused(): boolean;
   /** How many steps and items there are. */
   size(): number;
   move(step: Step, event: StepEventType, fields: Partial<Omit<Step, "name" | "state">>, told?: Told): Step;
@@ -85,6 +100,7 @@ export function openPass(before: Job, flow: Flow, now: Date): Pass {
     ({ parent }) => parent ?? "",
   );
   const telling = openTelling();
+  const children: NewChild[] = [];
   let ended: string[] = [];
   let hasBegun = false;
   let hasChanged = false;
@@ -100,6 +116,7 @@ export function openPass(before: Job, flow: Flow, now: Date): Pass {
     end: null,
     result: undefined,
     cancelled: null,
+    pauseTime: before.pauseTime,
     causationId: "",
     find: (name) => steps.get(name),
     step(name) {
@@ -113,6 +130,9 @@ export function openPass(before: Job, flow: Flow, now: Date): Pass {
       return planned;
     },
     itemsOf: (parent) => (items.get(parent) ?? []).map(({ name }) => pass.step(name)),
+    waiting: (reason) => [...steps.values()].filter((step) => step.state === "SUSPENDED" && step.reason === reason),
+    submit: (child) => void children.push(child),
+    isPaused: () => pass.pauseTime !== null && pass.cancelled === null,
     size: () => steps.size,
     move(step, event, fields, told) {
       pass.take([event, moveStep(step, event, fields)], told);
@@ -167,7 +187,7 @@ export function openPass(before: Job, flow: Flow, now: Date): Pass {
       };
       const changes = telling.changes(before, after);
       const last = changes.at(-1)?.change.job;
-      return { changes, after: last ?? { ...before, steps: after.steps } };
+      return { changes, after: last ?? { ...before, steps: after.steps }, taken: flow.inbox.taken(), children };
     },
   };
   return pass;
@@ -175,7 +195,7 @@ export function openPass(before: Job, flow: Flow, now: Date): Pass {
   /** What a job waited for before it began is no reason any more. */
   function causeAfter(): Cause {
     const isOwn = pass.end !== null || pass.ending !== null || pass.cancelled !== null;
-    if (isOwn || before.state !== "PENDING") return pass.cause;
+    if (isOwn || before.state !== "PENDING" || pass.isPaused()) return pass.cause;
     return { reason: hasBegun ? "UNSPECIFIED" : "QUEUED", message: "" };
   }
 

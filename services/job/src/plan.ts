@@ -39,6 +39,8 @@ export interface Plan {
   readonly leaves: readonly string[];
   /** Compensations and hooks. */
   readonly late: readonly string[];
+  /** Some step of it waits for a signal. */
+  readonly awaitsSignals: boolean;
 }
 
 /** True if a job is more than one execution. What has no plan is moved without ever reading its spec. */
@@ -76,6 +78,7 @@ export function compilePlan(spec: JobSpec): Plan {
     main,
     leaves: main.filter((step) => step.dependents.length === 0).map(({ name }) => name),
     late: planned.filter(({ role }) => role !== "main").map(({ name }) => name),
+    awaitsSignals: planned.some(({ kind }) => kind === "signal"),
   };
 }
 

@@ -41,7 +41,7 @@ function promoteAll(pass: Pass): void {
 
 /** Begins a step if nothing holds it back, or skips it if it can never be reached. */
 export function promote(pass: Pass, step: Step): void {
-  if (step.state !== "BLOCKED" || step.dueTime !== null) return;
+  if (step.state !== "BLOCKED" || step.dueTime !== null || pass.isPaused()) return;
   const planned = pass.plannedOf(step);
   const hold = holdOf(pass, planned);
   if (hold === "WAITING_DEPENDENCY") return;
@@ -72,6 +72,7 @@ function isSatisfied(pass: Pass, step: Step): boolean {
 
 /** Nothing holds the step back any more: it is skipped by its condition, or begins with its items or by itself. */
 export function reach(pass: Pass, planned: PlannedStep, step: Step): void {
+  if (pass.isPaused()) return;
   const { when, forEach } = planned.spec;
   // It is due at once, and so is looked at again by the clock.
   if (pass.isSpent()) return pass.put({ ...step, reason: "QUEUED", dueTime: pass.now });

@@ -3,9 +3,12 @@
  * a further line in the table, and nothing else of the engine knows of it.
  */
 import type { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
-import type { Reason } from "./job.ts";
+import type { Inbox } from "./inbox.ts";
+import type { Job, Reason, Step } from "./job.ts";
 import type { StepKind } from "./plan.ts";
 import type { Scope } from "./renderStep.ts";
+import { type NewChild, reachSubJob } from "./subJob.ts";
+import { reachApproval, reachSignal, reachSleep } from "./waits.ts";
 
 /** Where a step goes when it is reached. */
 export type Reached =
@@ -19,23 +22,24 @@ export type Reached =
       /** When it goes on by itself; null for never. */
       readonly dueTime: Date | null;
     }
+  /** It runs as a job of its own. */
+  | { readonly to: "started"; readonly child: NewChild }
   | { readonly to: "succeeded"; readonly result: unknown }
   | { readonly to: "failed" | "skipped"; readonly reason: Reason; readonly message: string };
 
-/** When a step is reached, and what its expressions read. */
+/** When a step of which job is reached, and what its expressions read. */
 export interface ReachedAt {
   readonly now: Date;
+  readonly job: Job;
+  readonly step: Step;
+  readonly inbox: Inbox;
   scope(): Scope;
 }
 
 export const reachedByKind: Readonly<Record<StepKind, (spec: StepSpec, at: ReachedAt) => Reached>> = {
   execution: () => ({ to: "ready" }),
-  subJob: () => notYet("sub_job"),
-  approval: () => notYet("approval"),
-  signal: () => notYet("signal"),
-  sleep: () => notYet("sleep"),
+  subJob: reachSubJob,
+  approval: reachApproval,
+  signal: reachSignal,
+  sleep: reachSleep,
 };
-
-function notYet(field: string): Reached {
-  return { to: "failed", reason: "COMMAND_REFUSED", message: `this version cannot run steps with ${field}` };
-}

@@ -21,6 +21,7 @@ export interface StepView {
   readonly startTime: string | null;
   readonly endTime: string | null;
   readonly providerName: string;
+  readonly childJobId: string | null;
 }
 
 /** How many items of each step stand where, as `json_object_agg` by the name of their step; `job_id` and `condition` say of which. */
@@ -42,7 +43,8 @@ export function stepAsJson(result: string): string {
   return `json_build_object(
             'name', s.name, 'state', s.state, 'reason', s.reason, 'message', s.message, 'stateTime', s.state_time,
             'attempt', s.attempt, 'executionId', s.execution_id, 'dueTime', s.due_time, 'exitCode', s.exit_code,
-            'result', ${result}, 'startTime', s.start_time, 'endTime', s.end_time, 'providerName', s.provider_name)`;
+            'result', ${result}, 'startTime', s.start_time, 'endTime', s.end_time, 'providerName', s.provider_name,
+            'childJobId', s.child_job_id)`;
 }
 
 /** The spec of a job as JSON; undefined if there is no such job. */

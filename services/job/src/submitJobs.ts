@@ -17,6 +17,7 @@ import { moveJobsIn } from "./moveJobs.ts";
 import { compilePlan, needsPlan, type Plan } from "./plan.ts";
 import { createPlans, type Plans } from "./plans.ts";
 import type { QueueLimits } from "./queueLimits.ts";
+import { copySteps, type KeptSteps, type Lineage, saveLineage } from "./waitStore.ts";
 import { begin } from "./workflow.ts";
 
 /** A job that passed the checks, with the fact of its birth. */
@@ -26,6 +27,10 @@ export interface CheckedJob extends NewJob {
   readonly warnings: readonly string[];
   /** Null for a job that is moved without one. */
   readonly plan: Plan | null;
+  /** Null for a job that comes from no other; a retry that runs all again is told by `retryOf`. */
+  readonly lineage: Lineage | null;
+  /** The steps that it need not run again. */
+  readonly kept?: KeptSteps;
 }
 
 export interface Accepted {
@@ -48,11 +53,12 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
   const spec = completeSpec(request.spec);
   const plan = needsPlan(spec) ? compilePlan(spec) : null;
   const json = JobSpec.toJSON(spec);
+  const job = birthOf(spec, plan, origin, now);
   return {
     completedSpec: spec,
     warnings: [],
     plan,
-    job: birthOf(spec, plan, origin, now),
+    job,
     labels: spec.labels,
     spec: JSON.stringify(json),
     source: spec.source,
@@ -63,7 +69,13 @@ export function checkRequest(request: SubmitJobRequest, origin: SubmitOrigin, no
     template: origin.template ?? null,
     scheduledTime: origin.schedule?.time ?? null,
     timeoutMs: durationMs(spec.timeout) || null,
+    lineage: lineageOf(job, origin),
   };
+}
+
+function lineageOf({ id, parent }: Job, { rerunOf, deadlineTime }: SubmitOrigin): Lineage | null {
+  if (parent === null && rerunOf === undefined) return null;
+  return { jobId: id, rerunOf: rerunOf ?? null, parent, deadlineTime: deadlineTime ?? null };
 }
 
 /** Gives back how to accept one checked job; it resolves after COMMIT, or refuses a key that was used with another spec. */
@@ -147,6 +159,10 @@ export async function writeJobs(
       db,
       fresh.map((job) => birthFact(job, createTime)),
     );
+  const lineage = fresh.flatMap((job) => job.lineage ?? []);
+  if (lineage.length > 0) await saveLineage(db, lineage);
+  const kept = fresh.flatMap((job) => job.kept ?? []);
+  if (kept.length > 0) await copySteps(db, kept);
   const begun = await beginWorkflows(db, fresh, plans);
   const rest = jobs.filter(({ job }) => !inserted.has(job.id));
   const taken = rest.length > 0 ? await findTakenKeys(db, rest) : [];
@@ -183,6 +199,8 @@ function birthFact(checked: CheckedJob, createTime: Date) {
     template: template?.name ?? "",
     templateVersion: template?.version ?? 0,
     scheduleId: job.scheduleId ?? "",
+    rerunOf: checked.lineage?.rerunOf ?? "",
+    parentJobId: job.parent?.jobId ?? "",
   });
 }
 

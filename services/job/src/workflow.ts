@@ -9,6 +9,7 @@ import { type Cause, type Flow, openPass, type Pass, type Passed } from "./pass.
 import { bareToldOf } from "./plan.ts";
 import { promote, settle } from "./promote.ts";
 import { answerOf, type Report, type StepAnswer } from "./report.ts";
+import { timeOut } from "./waits.ts";
 
 /** Begins what waits for nothing. Called once, when the job has been written or its start time has come. */
 export function begin(job: Job, flow: Flow, now: Date): Passed | null {
@@ -86,8 +87,16 @@ function isIdle({ state }: Step): boolean {
 
 /** Does what was waiting for its time. Null if nothing is due. */
 export function wakeWorkflow(job: Job, flow: Flow, now: Date): Passed | null {
-  if (isJobTerminal(job.state)) return null;
+  if (isJobTerminal(job.state) || job.pauseTime !== null) return null;
   const pass = openPass(job, flow, now);
+  wakeSteps(pass);
+  settle(pass);
+  return pass.close();
+}
+
+/** Begins, repeats or ends what was waiting for its time. */
+export function wakeSteps(pass: Pass): void {
+  const { before: job, now } = pass;
   for (const step of job.steps) {
     if (step.dueTime === null || step.dueTime > now || isStepTerminal(step.state)) continue;
     const planned = pass.plannedOf(step);
@@ -102,8 +111,8 @@ export function wakeWorkflow(job: Job, flow: Flow, now: Date): Passed | null {
     } else if (step.state === "BACKOFF" && !pass.isSpent()) {
       const { itemIndex } = step;
       repeatStep(pass, planned, step, () => (itemIndex === null ? pass.scope() : itemScope(pass, planned, itemIndex)));
+    } else if (step.state === "SUSPENDED") {
+      timeOut(pass, planned, step);
     }
   }
-  settle(pass);
-  return pass.close();
 }

@@ -62,11 +62,13 @@ export interface NewItem {
 export async function insertItems(db: Db, items: readonly NewItem[]): Promise<void> {
   await db.query({
     name: "insert_items",
-    text: `insert into job.step (job_id, name, parent, item_index, position, state, reason, message, attempt, retry, end_time)
-           select job_id, name, parent, item_index, position, state, reason, message, attempt, retry, end_time
+    text: `insert into job.step (job_id, name, parent, item_index, position, state, reason, message, attempt, retry, due_time,
+                                 start_time, end_time, result)
+           select job_id, name, parent, item_index, position, state, reason, message, attempt, retry, due_time, start_time, end_time, result
              from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[], $8::text[], $9::int[],
-                         $10::json[], $11::timestamptz[])
-               as item (job_id, name, parent, item_index, position, state, reason, message, attempt, retry, end_time)`,
+                         $10::json[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::json[])
+               as item (job_id, name, parent, item_index, position, state, reason, message, attempt, retry, due_time, start_time, end_time,
+                        result)`,
     values: [
       items.map(({ jobId }) => jobId),
       items.map(({ step }) => step.name),
@@ -78,7 +80,11 @@ export async function insertItems(db: Db, items: readonly NewItem[]): Promise<vo
       items.map(({ step }) => step.message),
       items.map(({ step }) => step.attempt),
       items.map(({ step }) => (step.retry.maxAttempts > 1 ? JSON.stringify(step.retry) : null)),
+      // An item may wait by itself, or end at once.
+      items.map(({ step }) => step.dueTime),
+      items.map(({ step }) => step.startTime),
       items.map(({ step }) => step.endTime),
+      items.map(({ step: { result } }) => (result === undefined ? null : JSON.stringify(result))),
     ],
   });
 }

@@ -2,14 +2,29 @@
  * A workflow whose life a spec file tells: moved by the rules alone, with a store that forgets results like the true one, and checks that
  * hold after every move.
  */
-import { type ForEach, JobSpec, type RetryPolicy, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import {
+  type Approval,
+  type ForEach,
+  JobSpec,
+  type RetryPolicy,
+  type SignalWait,
+  type Sleep,
+  StepSpec,
+  type TemplateUse,
+} from "@capstan/proto/capstan/job/v1/spec.ts";
+import { decideApproval, type Said as SaidOfApproval } from "./approval.ts";
 import { birthOf } from "./birth.ts";
+import { endChildren } from "./childEnds.ts";
+import { type KeptSignal, openInbox } from "./inbox.ts";
 import { type Change, isJobTerminal, isStepTerminal, type Job, type Step, unread } from "./job.ts";
 import { completeSpec } from "./jobSpec.ts";
 import type { Flow, Passed } from "./pass.ts";
+import { pauseJob, resumeJob } from "./pause.ts";
 import { compilePlan, type Plan } from "./plan.ts";
 import type { Report } from "./report.ts";
 import { createResults } from "./results.ts";
+import { deliverSignal } from "./signal.ts";
+import type { ChildEnd, NewChild } from "./subJob.ts";
 import type { CausedChange } from "./tell.ts";
 import { begin, cancelWorkflow, reportAll, wakeWorkflow } from "./workflow.ts";
 
@@ -31,25 +46,45 @@ export interface Story {
   report(...reports: readonly Said[]): readonly string[];
   cancel(reason?: string): void;
   wake(afterMs: number): void;
+  decide(said: Partial<SaidOfApproval> & Pick<SaidOfApproval, "step">): void;
+  /** True if a step has taken it at once. */
+  signal(name: string, payload?: unknown): boolean;
+  pause(): void;
+  resume(): void;
+  /** Jobs that steps have submitted, in order. */
+  readonly children: readonly NewChild[];
+  /** Ends the job that was submitted last for a step. */
+  endChild(step: string, ended: Partial<NonNullable<ChildEnd["ended"]>> | null, refusal?: string): void;
   /** Has every step that is told READY succeed, until nothing is; `resultOf` says with what. */
   runAll(outcomeOf?: (step: string) => Partial<Report>): void;
 }
 
-export type StepLike = Partial<Omit<StepSpec, "forEach" | "retry">> & {
+export type StepLike = Partial<Omit<StepSpec, "forEach" | "retry" | "approval" | "signal" | "sleep" | "subJob">> & {
+  readonly approval?: Partial<Approval>;
+  readonly signal?: Partial<SignalWait>;
+  readonly sleep?: Partial<Sleep>;
+  readonly subJob?: { readonly template: Partial<TemplateUse> };
   readonly name: string;
   readonly forEach?: Partial<ForEach>;
   readonly retry?: Partial<RetryPolicy>;
 };
 export type SpecLike = Partial<Omit<JobSpec, "steps">> & { readonly steps: readonly StepLike[] };
 
+function isWait({ approval, signal, sleep, subJob }: StepLike): boolean {
+  return [approval, signal, sleep, subJob].some((wait) => wait !== undefined);
+}
+
 /** Steps without a program have a handler, so that only what matters need be said. */
 export function tell(spec: SpecLike): Story {
-  const steps = spec.steps.map((step) => StepSpec.fromPartial({ handler: "work", ...step }));
+  const steps = spec.steps.map((step) => StepSpec.fromPartial(isWait(step) ? step : { handler: "work", ...step }));
   const complete = completeSpec({ ...JobSpec.fromPartial({ name: "story", ...spec, steps: [] }), steps });
   const plan = compilePlan(complete);
   let now = new Date("2026-01-01T00:00:00Z");
   let job = birthOf(complete, plan, { tenant: "default", traceparent: null }, now);
   let items: Flow["items"] = new Map();
+  let signals: readonly KeptSignal[] = [];
+  let sent = 0;
+  const children: NewChild[] = [];
   const store = new Map<string, unknown>();
   const changes: CausedChange[] = [];
   const ready: string[] = [];
@@ -59,7 +94,8 @@ export function tell(spec: SpecLike): Story {
     now = new Date(now.getTime() + 1);
     const results = createResults();
     for (;;) {
-      const flow: Flow = { plan, results, items: new Map(items) };
+      const inbox = openInbox(signals);
+      const flow: Flow = { plan, results, items: new Map(items), inbox };
       const decided = decide(flow);
       const wanted = results.takeWanted();
       if (wanted.length === 0) {
@@ -76,6 +112,9 @@ export function tell(spec: SpecLike): Story {
 
   function save(passed: Passed | null): void {
     if (passed === null) return;
+    const taken = new Set(passed.taken?.map(({ number }) => number));
+    signals = signals.filter(({ number }) => !taken.has(number));
+    children.push(...(passed.children ?? []));
     let { sequence } = job;
     for (const { change } of passed.changes) {
       sequence += 1;
@@ -139,6 +178,56 @@ export function tell(spec: SpecLike): Story {
       now = new Date(now.getTime() + afterMs);
       pass(
         (flow) => wakeWorkflow(job, flow, now),
+        (passed) => passed,
+      );
+    },
+    decide: (said) =>
+      void pass(
+        (flow) =>
+          decideApproval(job, { decision: "APPROVE", note: "", fields: {}, by: "ada", ...said }, flow, now, "c"),
+        (passed) => passed,
+      ),
+    signal(name, payload = null) {
+      sent += 1;
+      const number = String(sent);
+      const before = signals;
+      signals = [...signals, { number, name, payload }];
+      try {
+        pass(
+          (flow) => deliverSignal(job, name, flow, now, "c"),
+          (passed) => passed,
+        );
+      } catch (error) {
+        signals = before;
+        throw error;
+      }
+      return signals.every((signal) => signal.number !== number);
+    },
+    pause: () =>
+      void pass(
+        () => pauseJob(job, "lunch", now, "c"),
+        (passed) => passed,
+      ),
+    resume: () =>
+      void pass(
+        (flow) => resumeJob(job, flow, now, "c"),
+        (passed) => passed,
+      ),
+    children,
+    endChild(step, ended, refusal) {
+      const child = children.findLast((each) => each.step === step);
+      if (child === undefined) throw new Error(`${step} has submitted no job`);
+      const { childJobId, attempt } = child;
+      const end = {
+        state: "SUCCEEDED",
+        reason: "UNSPECIFIED",
+        message: "",
+        result: undefined,
+        startTime: null,
+      } as const;
+      const all = [{ childJobId, step, attempt, refusal: refusal ?? null, ended: ended && { ...end, ...ended } }];
+      pass(
+        (flow) => endChildren(job, all, flow, now, () => 0.5),
         (passed) => passed,
       );
     },
