@@ -938,7 +938,7 @@ export interface Step {
   attempt: number;
   /** The execution of the current attempt; empty until it was placed. */
   executionId: string;
-  /** When the step goes on by itself (a backoff or a start time); absent otherwise. */
+  /** When the step goes on by itself (a backoff, a start time, the end of a wait); absent otherwise. */
   dueTime:
     | Date
     | undefined;

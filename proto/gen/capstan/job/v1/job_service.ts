@@ -198,7 +198,8 @@ export interface ListJobsRequest {
   /** `next_page_token` of the page before; only with the same filter and order. */
   pageToken: string;
   /**
-   * AIP-160 over `state`, `name`, `labels.<key>`, `create_time`, `source`, `retry_of`, `template`, `template_version`, `schedule_id`:
+   * AIP-160 over `state`, `name`, `labels.<key>`, `create_time`, `source`, `retry_of`, `rerun_of`, `parent_job_id`, `template`,
+   * `template_version`, `schedule_id`, and `waits_for` with what a step of it waits for: APPROVAL, AWAITING_SIGNAL or SLEEPING:
    * `state = FAILED AND labels.team = "red"`.
    */
   filter: string;
