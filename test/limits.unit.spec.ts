@@ -31,6 +31,7 @@ import { maxShownResultBytes } from "../services/job/src/jobQueries.ts";
 import { checkSpec, maxSpecBytes, maxSpecJsonBytes } from "../services/job/src/jobSpec.ts";
 import { maxWorkOfPass } from "../services/job/src/pass.ts";
 import { maxFilledBytes } from "../services/job/src/renderStep.ts";
+import { maxReadBytes } from "../services/job/src/results.ts";
 import { checkRequest } from "../services/job/src/submitJobs.ts";
 import { maxStepsAndItems } from "../services/job/src/workflowSpec.ts";
 import { checkSettings, defaultSettings } from "../services/orchestrator/src/queue.ts";
@@ -478,6 +479,7 @@ test("docs/limits.md says what a workflow may be while it runs", () => {
   says("list of the results of a for_each", maxListBytes);
   says("result of a job", maxJobResultBytes, maxToldResultBytes);
   says("results of steps in one answer about a job", maxShownResultBytes);
+  expect(rows.get("results that the expressions of one step read")).toContain(`${maxReadBytes / 1_024 ** 2} MiB`);
   says("what begins in one transaction", maxWorkOfPass);
 });
 

@@ -169,7 +169,7 @@ export function openPass(before: Job, flow: Flow, now: Date): Pass {
     spend(units) {
       left -= units;
     },
-    isSpent: () => left < 0,
+    isSpent: () => left < 0 || results.isFull(),
     scope() {
       scope ??= openScope();
       return scope;

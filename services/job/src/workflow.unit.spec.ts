@@ -203,3 +203,23 @@ describe("reports that come together", () => {
     for (const { told } of facts) expect(JSON.stringify([...(told ?? [])]).length).toBeLessThan(400 * 1_024);
   });
 });
+
+it("large results are read a few at a time, and the steps that read them begin in passes that follow at once", () => {
+  const large = Array.from({ length: 100 }, (_, index) => ({ name: `large${index}` }));
+  const readers = large.map(({ name }, index) => ({
+    name: `reader${index}`,
+    dependsOn: ["gate", name],
+    input: `\${{ size(steps.${name}.result) }}`,
+  }));
+  const story = tell({ steps: [{ name: "gate" }, ...large, ...readers] });
+  story.begin();
+  for (const { name } of large) story.report({ step: name, outcome: "SUCCEEDED", result: "x".repeat(256_000) });
+  story.report({ step: "gate", outcome: "SUCCEEDED" });
+  let passes = 1;
+  for (; story.job().steps.some(({ dueTime }) => dueTime !== null); passes += 1) story.wake(0);
+  expect(passes).toBe(2);
+  const told = story.changes
+    .flatMap(({ change }) => [...(change.told ?? [])])
+    .filter(([name]) => name.startsWith("reader"));
+  expect(told.map(([, { input }]) => input)).toEqual(large.map(() => 256_000));
+});

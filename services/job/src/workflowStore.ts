@@ -1,7 +1,7 @@
 /** The statements that only workflows need: their items, how they are going to end, and what their steps gave back. */
 import type { Db } from "@capstan/postgres";
 import type { Ending, Step } from "./job.ts";
-import type { WantedResults } from "./results.ts";
+import { maxReadBytes, type StoredResult, type WantedResults } from "./results.ts";
 
 /** The specs of jobs, as JSON. */
 export async function loadSpecs(db: Db, ids: readonly string[]): Promise<Map<string, string>> {
@@ -19,19 +19,20 @@ export interface WantedOfJob extends WantedResults {
 }
 
 /**
- * What was wanted, by name of the step, in the order of the wants; null where it is surely longer than it may be. What is stored may be
+ * What was wanted, by name of the step, in the order of the wants; null where it is surely longer than it may be, or all of a job is. What is stored may be
  * shorter than what it says, so what comes back is to be measured.
  */
 export async function loadResults(
   db: Db,
   wants: readonly WantedOfJob[],
-): Promise<readonly (ReadonlyMap<string, unknown> | null)[]> {
+): Promise<readonly (ReadonlyMap<string, StoredResult> | null)[]> {
   const each = wants.flatMap(({ jobId, steps, maxBytes }, at) => steps.map((name) => ({ at, jobId, name, maxBytes })));
   const { rows } = await db.query<{ at: number; name: string; is_too_long: boolean; result: string | null }>({
     name: "load_results",
     text: `select at, name, is_too_long, case when not is_too_long then result::text end as result
              from (select want.at, s.name, s.result,
-                          coalesce(sum(pg_column_size(s.result)) over (partition by want.at) > want.max_bytes, false) as is_too_long
+                          coalesce(sum(pg_column_size(s.result)) over (partition by want.at) > want.max_bytes, false)
+                            or sum(pg_column_size(s.result)) over (partition by want.job_id) > $5 as is_too_long
                      from unnest($1::int[], $2::uuid[], $3::text[], $4::int[]) as want (at, job_id, name, max_bytes)
                      join job.step s on s.job_id = want.job_id and s.name = want.name) found`,
     values: [
@@ -39,16 +40,19 @@ export async function loadResults(
       each.map(({ jobId }) => jobId),
       each.map(({ name }) => name),
       each.map(({ maxBytes }) => maxBytes),
+      maxReadBytes,
     ],
   });
   const found = Map.groupBy(rows, ({ at }) => at);
   return wants.map((_, at) => {
     const own = found.get(at) ?? [];
     if (own.some(({ is_too_long }) => is_too_long)) return null;
-    return new Map(
-      own.map(({ name, result }) => [name, result === null ? undefined : (JSON.parse(result) as unknown)]),
-    );
+    return new Map(own.map(({ name, result }) => [name, storedOf(result)]));
   });
+}
+
+function storedOf(json: string | null): StoredResult {
+  return json === null ? { result: undefined, bytes: 0 } : { result: JSON.parse(json), bytes: json.length };
 }
 
 /** A new item with the job and the place of the step it belongs to. */

@@ -22,7 +22,7 @@ import type { Flow, Passed } from "./pass.ts";
 import { pauseJob, resumeJob } from "./pause.ts";
 import { compilePlan, type Plan } from "./plan.ts";
 import type { Report } from "./report.ts";
-import { createResults } from "./results.ts";
+import { createResults, type StoredResult } from "./results.ts";
 import { deliverSignal } from "./signal.ts";
 import type { ChildEnd, NewChild } from "./subJob.ts";
 import type { CausedChange } from "./tell.ts";
@@ -105,7 +105,7 @@ export function tell(spec: SpecLike): Story {
       }
       for (const want of wanted) {
         read.push(...want.steps);
-        results.add(want, new Map(want.steps.map((name) => [name, store.get(name)])));
+        results.add(want, new Map(want.steps.map((name) => [name, storedOf(store.get(name))])));
       }
     }
   }
@@ -241,6 +241,10 @@ export function tell(spec: SpecLike): Story {
     },
   };
   return story;
+}
+
+function storedOf(result: unknown): StoredResult {
+  return { result, bytes: result === undefined ? 0 : JSON.stringify(result).length };
 }
 
 function checkStep(before: Step | undefined, { name, state }: Step): void {
