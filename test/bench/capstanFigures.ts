@@ -12,6 +12,7 @@ import type { Options } from "./options.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 import { cpuMs, proportionalMib, residentMib, treeOf } from "./processes.ts";
 import { hasBusybox, measureContainers, measureProcesses, measureSubmit, warmUp } from "./processFigures.ts";
+import { measureSchedules } from "./scheduleFigures.ts";
 import type { Servers } from "./servers.ts";
 import { measureBacklog, measureHandlers, type Subject } from "./workerFigures.ts";
 import { measureWorkflows } from "./workflowFigures.ts";
@@ -59,6 +60,7 @@ async function measureRuns(bench: Bench): Promise<void> {
       if (withContainers) await measureContainers(jobs, options);
       if (options.parts.has("submit")) await measureSubmit(jobs);
       if (options.parts.has("idle")) await measureIdle(bench);
+      if (options.parts.has("schedules")) await measureSchedules(jobs, (name) => noteIdle(bench, name));
     }
   } finally {
     capstan.close();

@@ -1,7 +1,17 @@
 /** What the bench is asked to do. */
 import { parseArgs } from "node:util";
 
-const parts = ["workers", "backlog", "workflows", "processes", "containers", "submit", "idle", "peers"] as const;
+const parts = [
+  "workers",
+  "backlog",
+  "workflows",
+  "processes",
+  "containers",
+  "submit",
+  "idle",
+  "schedules",
+  "peers",
+] as const;
 export type Part = (typeof parts)[number];
 
 export interface Options {
