@@ -251,6 +251,32 @@ test("the steps of a workflow, their items and the log of each can be looked at"
   expect((await capstan(["job", "logs", id, "--step", "build.7"])).stderr).toContain('has no step "build.7"');
 });
 
+test("a step that waits for a person is approved, and the job tells what it waits for until then", async () => {
+  const { stdout } = await capstan(["job", "submit", "-f", `${examples}approval.yaml`, "-o", "json"]);
+  const { id } = JSON.parse(stdout) as { id: string };
+  await eventually(async () => {
+    expect((await capstan(["job", "get", id])).stdout).toMatch(
+      /^Reason +ask: APPROVAL: .*Deploy 1\.4\.2, 1024 bytes\?/m,
+    );
+  }, 30_000);
+  const approved = await capstan(["job", "approve", id, "--note", "go ahead", "--by", "ada"]);
+  expect(approved).toMatchObject({ exitCode: 0, stderr: "" });
+  expect((await capstan(["job", "wait", id])).exitCode).toBe(0);
+  expect((await capstan(["job", "get", id])).stdout).toContain("1.4.2 deployed, approved with: go ahead");
+  expect((await capstan(["job", "reject", id])).stderr).toContain("waits for an approval");
+});
+
+test("a job that has failed is run again with another input", async () => {
+  const { stdout } = await capstan(["job", "submit", "-f", `${examples}saga.yaml`, "--wait", "-o", "json"]);
+  const { id } = JSON.parse(stdout) as { id: string };
+  const input = { trip: "Lisbon", price: 700, limit: 1_000 };
+  const again = await capstan(["job", "rerun", id, "--input", JSON.stringify(input), "-o", "json"]);
+  expect(again).toMatchObject({ exitCode: 0, stderr: "" });
+  const { id: newId } = JSON.parse(again.stdout) as { id: string };
+  expect((await capstan(["job", "wait", newId])).exitCode).toBe(0);
+  expect((await capstan(["job", "get", newId])).stdout).toMatch(new RegExp(`^Run again from +${id}$`, "m"));
+});
+
 test("logs are followed through the retries of a job, and any attempt can be asked for", async () => {
   const script = 'echo "attempt $CAPSTAN_ATTEMPT"; test "$CAPSTAN_ATTEMPT" = 2';
   const { stdout } = await capstan(["run", "-d", "--retries", "1", "--", "sh", "-c", script]);

@@ -34,8 +34,7 @@ test.each(["ci", "map-reduce", "saga", "values"])("%s", async (name) => {
   expect(outcomeOf(await ended(await submit(name)))).toBe(printed(name));
 });
 
-// Skipped until steps with an approval run.
-test.skip("approval", async () => {
+test("approval", async () => {
   const jobId = await submit("approval");
   const { jobs } = standalone.capstan;
   await eventually(async () => {
