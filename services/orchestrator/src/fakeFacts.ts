@@ -91,6 +91,11 @@ export function cancelling(
   return factOf("job", "cancelling", jobId, 2, JobEvent.toJSON(data) as object);
 }
 
+/** `job.paused` or `job.resumed`. */
+export function pausedOrResumed(event: "paused" | "resumed", jobId: string, sequence: number): Fact {
+  return factOf("job", event, jobId, sequence, JobEvent.toJSON(JobEvent.fromJSON({ jobId })) as object);
+}
+
 function readyStep({ provider = "", memoryMib = 0, attempt = 1 }: FakeJob): object {
   const spec = { command: ["true"], placement: { provider }, resources: { memoryMib } };
   return { name: "main", state: "STEP_STATE_READY", attempt, spec };

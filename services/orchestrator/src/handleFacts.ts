@@ -2,12 +2,13 @@
 import type { ReceivedFact } from "@capstan/messaging";
 import type { Pool } from "@capstan/postgres";
 import { driveSagas, type SagaDeps, type Step } from "./driveSagas.ts";
+import { type Hold, holdSagas } from "./holdStore.ts";
 import type { KnownQueues } from "./knownQueues.ts";
 import type { Placing } from "./placeSagas.ts";
 import { orderTimeOf } from "./queue.ts";
 import type { RecentSagas } from "./recentSagas.ts";
 import type { Happened, Saga } from "./runJob.ts";
-import { cancellationOf, type ExecutionNews, executionNewsOf, newSagasOf } from "./sagaProto.ts";
+import { cancellationOf, type ExecutionNews, executionNewsOf, holdOf, newSagasOf } from "./sagaProto.ts";
 import { insertSagas, loadLiveSagasOfJobs, loadSagas, type NewSaga } from "./sagaStore.ts";
 import { insertTimers } from "./waitTimerStore.ts";
 
@@ -24,14 +25,25 @@ export async function handleJobFacts(
     const { settings } = queues.of(saga.tenant, saga.queue);
     return { ...saga, orderTime: orderTimeOf(settings, saga.readyTime, saga.priority) };
   });
+  const holds = holdsOf(facts);
+  const isHeld = ({ jobId }: NewSaga) => holds.get(jobId)?.isHeld === true;
   // Asked once: what opens while they are written is no reason to leave out those that were not claimed.
-  const open = new Set(sagas.filter((saga) => placing.isOpen(saga)).map(({ id }) => id));
+  const open = new Set(sagas.filter((saga) => placing.isOpen(saga) && !isHeld(saga)).map(({ id }) => id));
   const fresh = sagas.length === 0 ? [] : await insertSagas(deps.pool, sagas, ({ id }) => open.has(id));
   await watch(deps, sagas);
+  const released = holds.size === 0 ? [] : await holdSagas(deps.pool, [...holds.values()]);
   await cancelSagas(deps, facts);
   // Only now: what is cancelled in the same breath has moved on, and is not placed.
   placing.place(fresh);
-  placing.waiting(sagas.filter(({ id }) => !open.has(id)));
+  placing.waiting([
+    ...sagas.filter(({ id }) => !open.has(id)),
+    ...released.map(({ key: concurrencyKey, ...lane }) => ({ ...lane, concurrencyKey })),
+  ]);
+}
+
+/** What was said last of each job that was paused or goes on. */
+function holdsOf(facts: readonly ReceivedFact[]): ReadonlyMap<string, Hold> {
+  return new Map(facts.flatMap((fact) => holdOf(fact) ?? []).map((hold) => [hold.jobId, hold]));
 }
 
 /** Sagas of queues that want something done about those that wait are looked at then. */

@@ -71,7 +71,10 @@ export async function start(app: App, config: Config): Promise<void> {
     execution: (facts: readonly ReceivedFact[]) => handleExecutionFacts(deps, facts),
   };
   // What makes a step READY, and what ends it before its time; that a job runs or has ended is no news here.
-  const wanted = ["job.job.submitted", "job.job.cancelling", "job.step.*", "execution.execution.*"];
+  const wanted = [
+    ...["job.job.submitted", "job.job.cancelling", "job.job.paused", "job.job.resumed", "job.step.*"],
+    "execution.execution.*",
+  ];
   const filterSubjects = wanted.map((fact) => `capstan.v1.*.${fact}.*`);
   for (const [context, handle] of Object.entries(handlers)) {
     const consumer = consumeFacts({

@@ -10,6 +10,7 @@ import { Placement, Resources, type StepSpec } from "@capstan/proto/capstan/job/
 import { Saga as SagaMessage } from "@capstan/proto/capstan/orchestrator/v1/saga.ts";
 import { SagaEvent } from "@capstan/proto/capstan/orchestrator/v1/saga_event.ts";
 import type { CapacityAnswer } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
+import type { Hold } from "./holdStore.ts";
 import { type Happened, type News, type Outcome, type Saga, sagaId } from "./runJob.ts";
 import type { SagaView } from "./sagaQueries.ts";
 import type { NewSaga } from "./sagaStore.ts";
@@ -106,6 +107,12 @@ export function cancellationOf(fact: ReceivedFact): Cancellation | null {
   // An item is named after its step.
   const isAsked = (step: string) => !spared.has(step.split(".", 1)[0] ?? step);
   return { jobId, reason: reason.slice("REASON_".length), message, isAsked };
+}
+
+/** That the job was paused or goes on; null if the fact is about something else. */
+export function holdOf(fact: ReceivedFact): Hold | null {
+  if (fact.noun !== "job" || (fact.event !== "paused" && fact.event !== "resumed")) return null;
+  return { jobId: decodeJob(fact).jobId, isHeld: fact.event === "paused", time: fact.time };
 }
 
 /** Steps that ask for the same kind of place have the same key. */

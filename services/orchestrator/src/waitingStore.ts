@@ -42,7 +42,8 @@ interface HeadRow {
   message: string;
 }
 
-const free = "stage = 'WAITING' and wakeup_time <= clock_timestamp() and claim_until <= clock_timestamp()";
+const free =
+  "stage = 'WAITING' and not is_held and wakeup_time <= clock_timestamp() and claim_until <= clock_timestamp()";
 
 /** The first of each list after `key`, in the order of the index; a list all of which is claimed is there without heads. */
 const headsOf = `
