@@ -13,7 +13,7 @@ export class JobFailed extends Error {
   readonly state: FailedState;
   /** Why: programs decide by it, people read the message. */
   readonly reason: ReasonWord;
-  /** Null when nothing exited, as with a handler. */
+  /** Of the step that failed, the first of several. Null when nothing exited, as with a handler. */
   readonly exitCode: number | null;
 
   constructor(job: Job) {
@@ -23,7 +23,8 @@ export class JobFailed extends Error {
     this.jobId = job.id;
     this.state = stateWord(job.state) as FailedState;
     this.reason = reason;
-    this.exitCode = job.steps.at(-1)?.exitCode ?? null;
+    const failed = job.steps.find(({ state }) => state === "STEP_STATE_FAILED") ?? job.steps.at(-1);
+    this.exitCode = failed?.exitCode ?? null;
   }
 }
 

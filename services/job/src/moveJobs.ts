@@ -97,14 +97,15 @@ export async function moveJobsIn(
 ): Promise<{ readonly jobs: ReadonlyMap<string, Job>; readonly saved: readonly Job[] }> {
   const { jobs, now } = await lockJobs(db, ids, plans.stepsOf);
   const workflows = [...jobs.values()].filter(({ isWorkflow }) => isWorkflow);
-  const known = workflows.length > 0 ? await knowPlans(db, plans, workflows) : noPlans;
   const decided = new Map<string, Decision>();
   for (const job of jobs.values()) {
     if (job.isWorkflow) continue;
     const decision = decide(job, now, null);
     if (decision !== undefined) decided.set(job.id, decision);
   }
-  if (workflows.length > 0) await decideWorkflows(db, workflows, known, now, decide, decided);
+  for (let at = 0; at < workflows.length; at += maxPlansAtOnce) {
+    await decideWorkflows(db, workflows.slice(at, at + maxPlansAtOnce), now, decide, { plans, decided });
+  }
   const saved = [...decided].map(([id, { after }]): Saved => ({ before: jobs.get(id) ?? after, after }));
   if (saved.length > 0) await saveJobs(db, saved);
   const waits = [...decided].map(([id, decision]) => ({ before: jobs.get(id) ?? decision.after, decision }));
@@ -120,30 +121,32 @@ export async function moveJobsIn(
   };
 }
 
-const noPlans: ReadonlyMap<string, KnownPlan> = new Map();
+/** Each may have to be read and parsed, and a spec may have 400 KiB. */
+const maxPlansAtOnce = 50;
 const noSignals: ReadonlyMap<string, readonly KeptSignal[]> = new Map();
 
+/** Held here while they are needed: remembering one may push out another. */
 async function knowPlans(db: Db, plans: Plans, jobs: readonly Job[]): Promise<ReadonlyMap<string, KnownPlan>> {
-  const unknown = jobs.filter(({ id }) => plans.get(id) === undefined).map(({ id }) => id);
+  const known = new Map<string, KnownPlan>();
+  for (const { id } of jobs) {
+    const plan = plans.get(id);
+    if (plan !== undefined) known.set(id, plan);
+  }
+  const unknown = jobs.filter(({ id }) => !known.has(id)).map(({ id }) => id);
   const specs = unknown.length > 0 ? await loadSpecs(db, unknown) : new Map<string, string>();
-  return new Map(
-    jobs.flatMap(({ id }) => {
-      const spec = specs.get(id);
-      const found = spec === undefined ? plans.get(id) : plans.add(id, compilePlan(parseSpec(spec)), spec.length);
-      return found === undefined ? [] : [[id, found] as const];
-    }),
-  );
+  for (const [id, spec] of specs) known.set(id, plans.add(id, compilePlan(parseSpec(spec)), spec.length));
+  return known;
 }
 
 /** Decides about each, and again about those that wanted results, once these have been read. */
 async function decideWorkflows(
   db: Db,
   jobs: readonly Job[],
-  known: ReadonlyMap<string, KnownPlan>,
   now: Date,
   decide: Decide,
-  decided: Map<string, Decision>,
+  { plans, decided }: { readonly plans: Plans; readonly decided: Map<string, Decision> },
 ): Promise<void> {
+  const known = await knowPlans(db, plans, jobs);
   const results = new Map(jobs.map(({ id }) => [id, createResults()]));
   const awaiting = jobs.filter(({ id }) => known.get(id)?.plan.awaitsSignals).map(({ id }) => id);
   const signals = awaiting.length > 0 ? await loadKeptSignals(db, awaiting) : noSignals;
@@ -159,7 +162,7 @@ async function decideWorkflows(
       const wanted = readable.takeWanted();
       wants.push(...wanted.map((want) => ({ job, want })));
       if (wanted.length > 0) continue;
-      plan.items = flow.items;
+      plans.keepItems(job.id, flow.items);
       if (decision !== undefined) decided.set(job.id, decision);
     }
     if (wants.length === 0) return;

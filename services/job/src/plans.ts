@@ -9,7 +9,7 @@ import type { Plan } from "./plan.ts";
 /** A plan with the items of the steps that were reached. */
 export interface KnownPlan {
   readonly plan: Plan;
-  items: ReadonlyMap<string, readonly unknown[]>;
+  readonly items: ReadonlyMap<string, readonly unknown[]>;
 }
 
 /** The steps of a job as they were with a fact of it. */
@@ -23,6 +23,8 @@ export interface Plans {
   get(jobId: string): KnownPlan | undefined;
   /** Keeps a plan; `bytes` is the length of its spec. */
   add(jobId: string, plan: Plan, bytes: number): KnownPlan;
+  /** Keeps the items of steps that were reached beside the plan. */
+  keepItems(jobId: string, items: KnownPlan["items"]): void;
   /** Undefined if they are not known here. */
   stepsOf(jobId: string): KnownSteps | undefined;
   /** Remembers jobs as they are after COMMIT, and forgets those that have ended. */
@@ -35,8 +37,9 @@ const bytesOfStep = 100;
 
 interface Known {
   readonly entry: KnownPlan;
-  readonly specBytes: number;
-  known: KnownSteps | undefined;
+  /** Of the spec and of the items. */
+  readonly bytes: number;
+  readonly known: KnownSteps | undefined;
 }
 
 export function createPlans(): Plans {
@@ -66,10 +69,18 @@ export function createPlans(): Plans {
       if (found !== undefined) put(jobId, found);
       return found?.entry;
     },
-    add(jobId, plan, specBytes) {
+    add(jobId, plan, bytes) {
       const entry: KnownPlan = { plan, items: new Map() };
-      put(jobId, { entry, specBytes, known: undefined });
+      put(jobId, { entry, bytes, known: undefined });
       return entry;
+    },
+    keepItems(jobId, items) {
+      const found = entries.get(jobId);
+      if (found === undefined) return;
+      const fresh = [...items].filter(([name]) => !found.entry.items.has(name));
+      if (fresh.length === 0) return;
+      const more = fresh.reduce((sum, [, values]) => sum + JSON.stringify(values).length, 0);
+      put(jobId, { ...found, entry: { plan: found.entry.plan, items }, bytes: found.bytes + more });
     },
     stepsOf: (jobId) => entries.get(jobId)?.known,
     note(jobs) {
@@ -86,8 +97,8 @@ export function createPlans(): Plans {
   };
 }
 
-function bytesOf({ specBytes, known }: Known): number {
-  return specBytes + bytesOfStep * (known?.steps.length ?? 0);
+function bytesOf({ bytes, known }: Known): number {
+  return bytes + bytesOfStep * (known?.steps.length ?? 0);
 }
 
 function withoutResult(step: Step): Step {

@@ -30,4 +30,6 @@ it("what was not used for longest gives way", () => {
   plans.get("a");
   plans.add("d", plan, 10 * 1024 * 1024);
   expect(["a", "b", "c", "d"].filter((id) => plans.get(id) !== undefined)).toEqual(["a", "c", "d"]);
+  plans.keepItems("d", new Map([["each", ["x".repeat(5 * 1024 * 1024)]]]));
+  expect(["a", "c", "d"].filter((id) => plans.get(id) !== undefined)).toEqual(["c", "d"]);
 });
