@@ -78,6 +78,27 @@ test("with a rate the next begins when the period has passed", async () => {
   expect((await begin(second)) - (await begin(first))).toBeGreaterThan(700);
 });
 
+test("a key that is full drops the newest, or has it take the place of what runs, as its queue says", async () => {
+  const { capstan: client } = standalone;
+  await capstan(["queue", "set", "once", "--max-running-per-key", "1", "--key-policy", "drop-newest"]);
+  const first = await start({ queue: "once", concurrencyKey: "k" }, "sleep 60");
+  await untilPlaced(client, first);
+  const dropped = await untilEnded(client, await start({ queue: "once", concurrencyKey: "k" }));
+  expect(dropped).toMatchObject({ state: "JOB_STATE_CANCELLED", reason: "REASON_DROPPED" });
+  await capstan(["queue", "set", "once", "--key-policy", "cancel-running"]);
+  const newer = await start({ queue: "once", concurrencyKey: "k" });
+  expect(await untilEnded(client, first)).toMatchObject({ state: "JOB_STATE_CANCELLED", reason: "REASON_REPLACED" });
+  expect(await untilEnded(client, newer)).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });
+});
+
+test("what waits for longer than its queue allows fails with what it waited for", async () => {
+  await capstan(["queue", "set", "hasty", "--on-wait", "QUEUE_PAUSED:1s:fail"]);
+  await capstan(["queue", "pause", "hasty"]);
+  const ended = await untilEnded(standalone.capstan, await start({ queue: "hasty" }));
+  expect(ended).toMatchObject({ state: "JOB_STATE_FAILED", reason: "REASON_QUEUE_TIMEOUT" });
+  expect(ended.message).toContain("QUEUE_PAUSED: queue hasty is paused");
+});
+
 test("a full queue refuses what comes on top, and the SDK hands it in again when there is room", async () => {
   await capstan(["queue", "set", "small", "--max-depth", "2"]);
   await capstan(["queue", "pause", "small"]);

@@ -63,6 +63,7 @@ const maxLanes = 256;
 const maxHeads = 1_000;
 /** Of each list so many heads are read at least: a limit lets few of a long list go at a time. */
 const leastDepth = 32;
+const fewestHeads = 4;
 /** Of more lists than one pass looks at, so many passes go on at once when nobody has a turn; the next look goes on from there. */
 const maxEmptyLooks = 32;
 /** Of those that wait for the same, so many are told why. The others stand behind them, and are QUEUED. */
@@ -95,13 +96,12 @@ export function createTurns({ pool, queues }: { readonly pool: Pool; readonly qu
 
   async function takeFromKnown(lists: Map<string, LaneKey>, wanted: Wanted): Promise<Taken> {
     // What no place can be had for is passed over, unless its queue has something to say.
-    const isWorthIt = ({ tenant, queue, placementKey }: LaneKey) =>
-      wanted.triesOf(placementKey) > 0 || !isOpen(queues.of(tenant, queue));
-    const some = [...lists.values()].filter(isWorthIt);
+    const isShut = ({ tenant, queue }: LaneKey) => !isOpen(queues.of(tenant, queue));
+    const some = [...lists.values()].filter((lane) => wanted.triesOf(lane.placementKey) > 0 || isShut(lane));
     const [first, second] = some;
     if (first === undefined) return { turns: [], held: [], isMore: false };
-    if (second === undefined && isOpen(queues.of(first.tenant, first.queue))) return takeFirst(first, wanted);
-    const headsPerLane = headsFor(some.length, Math.min(wanted.limit, depth));
+    if (second === undefined && !isShut(first)) return takeFirst(first, wanted);
+    const headsPerLane = headsFor(some.length, Math.min(wanted.limit, depth), some.some(isShut));
     const lanes = await readHeadsOf(pool, some, headsPerLane);
     for (const lane of lanes) if (lane.heads.length === 0) lists.delete(laneId(lane));
     const isFull = lanes.some(({ heads }) => heads.length === headsPerLane);
@@ -115,7 +115,7 @@ export function createTurns({ pool, queues }: { readonly pool: Pool; readonly qu
     const window: Window = {
       queues: maxQueues,
       lanesPerQueue: Math.max(4, Math.floor(maxLanes / queuesSeen)),
-      headsPerLane: headsFor(known?.size ?? maxLanes, Math.min(wanted.limit, depth)),
+      headsPerLane: headsFor(known?.size ?? maxLanes, Math.min(wanted.limit, depth), queues.all().some(isHolding)),
       afterQueue,
       afterLanes: [...afterLanes.values()],
     };
@@ -246,12 +246,21 @@ interface Counted {
   readonly begun: readonly Begun[];
 }
 
-function headsFor(lanes: number, limit: number): number {
-  return Math.max(toldPerLane, Math.min(limit, Math.floor(maxHeads / Math.max(1, lanes))));
+/** Of many lists few have more than a few turns in one pass. Where something is held back, the first of each list are told why. */
+function headsFor(lanes: number, limit: number, isHeldBack: boolean): number {
+  const share = Math.ceil((2 * limit) / Math.max(1, lanes));
+  return Math.max(
+    isHeldBack ? toldPerLane : fewestHeads,
+    Math.min(limit, share, Math.floor(maxHeads / Math.max(1, lanes))),
+  );
 }
 
 function laneKeyOf({ tenant, queue, key, placementKey }: LaneKey): LaneKey {
   return { tenant, queue, key, placementKey };
+}
+
+function isHolding(queue: Queue): boolean {
+  return !isOpen(queue);
 }
 
 function pathOf({ tenant, name }: Pick<Queue, "tenant" | "name">): string {

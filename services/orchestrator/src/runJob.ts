@@ -309,7 +309,12 @@ function cancel(saga: Saga, { reason, message }: { reason: string; message: stri
       return settle(saga, unrun("CANCELLED", reason, message));
     case "RESERVED":
     case "STARTED":
-      return go(saga, "COMPENSATING", { reason, message }, { type: "stop", reason, message });
+      return go(
+        saga,
+        "COMPENSATING",
+        { reason, message },
+        { type: "stop", reason: stopReason({ outcome: null, reason }), message },
+      );
     case "PARKED":
       return undo(saga, unrun("CANCELLED", reason, message));
     default:
@@ -364,6 +369,10 @@ function commandsDue(saga: Saga): readonly Command[] {
   }
 }
 
-function stopReason({ outcome, reason }: Saga): string {
-  return outcome?.reason ?? (reason === "JOB_TIMEOUT" ? reason : "CANCELLED_BY_USER");
+/** What an execution can be asked to end for. Whatever else has ended its job is a cancel to it: only its job knows more. */
+const stopReasons: readonly string[] = ["CANCELLED_BY_USER", "JOB_TIMEOUT", "START_TIMEOUT", "OPERATOR"];
+
+function stopReason({ outcome, reason }: Pick<Saga, "outcome" | "reason">): string {
+  const why = outcome?.reason ?? (reason === "JOB_TIMEOUT" ? reason : "CANCELLED_BY_USER");
+  return stopReasons.includes(why) ? why : "CANCELLED_BY_USER";
 }

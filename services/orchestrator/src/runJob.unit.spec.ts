@@ -260,3 +260,16 @@ it("whatever happens in whatever order, an ended saga stays as it is and capacit
     { numRuns: 2_000 },
   );
 });
+
+it.each([
+  ["CANCELLED_BY_USER", "CANCELLED_BY_USER"],
+  ["JOB_TIMEOUT", "JOB_TIMEOUT"],
+  ["REPLACED", "CANCELLED_BY_USER"],
+  ["PARENT_ENDED", "CANCELLED_BY_USER"],
+])("a job that is cancelled for %s has its execution stopped for %s, the first time and again", (reason, stop) => {
+  const asked = { type: "stop", reason: stop, message: "m" };
+  const { saga, commands } = advance(aSaga({ stage: "STARTED", placed }), { type: "cancelled", reason, message: "m" });
+  expect(commands).toEqual([asked]);
+  expect(saga.reason).toBe(reason);
+  expect(advance(saga, { type: "overdue" }).commands).toEqual([asked]);
+});
