@@ -1,8 +1,10 @@
 /** Workflows that cannot work: refused with everything that is wrong, or ended FAILED with the reason; nothing hangs, nothing is kept. */
 import type { Job } from "@capstan/proto/capstan/job/v1/job.ts";
+import type { ApprovalDecision } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import type { JobSpec, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { queryOnce } from "../support/database.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Part, refusalOf, untilEnded } from "../support/jobs.ts";
 import { usePlatform } from "../support/usePlatform.ts";
 
@@ -77,6 +79,13 @@ describe("is refused, and nothing is kept of it,", () => {
       "by env",
     ],
   ];
+  test("NUL in an input, which nothing could read out of the database again", async () => {
+    for (const bad of ["a\0b", { "a\0": 1 }]) {
+      const refusal = await refusalOf(submit([step("a")], { input: bad }));
+      expect(refusal.fields).toMatchObject([{ field: "spec.input", description: expect.stringContaining("NUL") }]);
+    }
+  });
+
   test.each(cases)("%s", async (_, steps, field, says) => {
     const refusal = await refusalOf(submit(steps));
     expect(refusal).toMatchObject({ code: "INVALID_ARGUMENT", reason: "INVALID_FIELDS" });
@@ -114,13 +123,13 @@ describe("fails its step with the reason, and soon,", () => {
       { env: { A: "${{ steps.first.result.missing }}" } },
       'env["A"]: `steps.first.result.missing` reads',
     ],
-    ["NUL in an argument", { args: ["${{ input.nul }}"] }, "args[0]: must not contain NUL"],
+    ["NUL in an argument", { args: ["${{ 'a\\u0000b' }}"] }, "args[0]: must not contain NUL"],
     ["a condition that is a text", { when: "input.text" }, "it must give true or false"],
   ];
   test.each(cases)("%s", async (_, failing, says) => {
     const start = performance.now();
     const first = step("first", { command: ["sh", "-c", `echo 'CAPSTAN_OUTPUT="${large}"'`] });
-    const input = { text: "hello", nul: "a\0b" };
+    const input = { text: "hello" };
     const job = await ended(
       [first, step("bad", { dependsOn: ["first"], ...failing }), step("after", { dependsOn: ["bad"] })],
       { input },
@@ -155,4 +164,55 @@ test("hostile expressions do not keep others waiting", async () => {
   await ended([step("a"), step("b", { dependsOn: ["a"] })]);
   expect(performance.now() - start).toBeLessThan(10_000);
   expect(new Set((await jobs).map(({ reason }) => reason))).toEqual(new Set(["REASON_EXPRESSION_FAILED"]));
+});
+
+describe("whoever speaks to a job that does not listen is told so:", () => {
+  const approve = (
+    jobId: string,
+    by: string,
+    decision = "APPROVAL_DECISION_APPROVE" as ApprovalDecision,
+    name = "ask",
+  ) => platform().capstan.jobs.decideApproval({ jobId, step: name, decision, note: "", fields: undefined, by });
+  const suspended = (jobId: string, name: string) =>
+    eventually(async () => {
+      const { job } = await platform().capstan.jobs.getJob({ jobId });
+      expect(job?.steps.find((candidate) => candidate.name === name)?.state).toBe("STEP_STATE_SUSPENDED");
+    });
+
+  test("an approval twice by one person is one, and by another otherwise is refused", async () => {
+    const job = await submit([{ name: "ask", approval: { message: "go?" } }]);
+    await suspended(job.id, "ask");
+    expect((await approve(job.id, "ada")).job?.state).toBe((await approve(job.id, "ada")).job?.state);
+    const refusal = await refusalOf(approve(job.id, "bob", "APPROVAL_DECISION_REJECT"));
+    expect(refusal.code).toBe("FAILED_PRECONDITION");
+    expect(await untilEnded(platform().capstan, job)).toMatchObject({
+      state: "JOB_STATE_SUCCEEDED",
+      result: { by: "ada" },
+    });
+  });
+
+  test("an approval of what waits for none, and of no step", async () => {
+    const job = await submit([{ name: "nap", sleep: { duration: { seconds: 600, nanos: 0 } } }]);
+    await suspended(job.id, "nap");
+    expect((await refusalOf(approve(job.id, "ada", "APPROVAL_DECISION_APPROVE", "nap"))).code).toBe(
+      "FAILED_PRECONDITION",
+    );
+    expect((await refusalOf(approve(job.id, "ada", "APPROVAL_DECISION_APPROVE", "x"))).code).toMatch(
+      /NOT_FOUND|INVALID_ARGUMENT|FAILED_PRECONDITION/,
+    );
+    await job.cancel();
+    expect((await untilEnded(platform().capstan, job)).state).toBe("JOB_STATE_CANCELLED");
+  });
+
+  test("a signal nobody waits for", async () => {
+    const { jobs } = platform().capstan;
+    const job = await submit([{ name: "wait", signal: { name: "paid" } }]);
+    const signal = (name: string) => jobs.sendSignal({ jobId: job.id, name, payload: { n: 1 }, requestId: "" });
+    await suspended(job.id, "wait");
+    expect((await refusalOf(signal("other"))).code).toBe("FAILED_PRECONDITION");
+    expect((await refusalOf(signal("no name"))).code).toBe("INVALID_ARGUMENT");
+    expect((await signal("paid")).taken).toBe(true);
+    expect((await untilEnded(platform().capstan, job)).result).toEqual({ n: 1 });
+    expect((await refusalOf(signal("paid"))).code).toBe("FAILED_PRECONDITION");
+  });
 });

@@ -15,11 +15,14 @@ export const handlerName = /^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,126}[a-zA-Z0-9])?$/;
 
 /** A value as JSON, looked at once. */
 export interface MeasuredJson {
-  /** 0 without a value, infinite when it is nested too deep or has a number that JSON cannot say. */
+  /** 0 without a value, infinite when it is nested too deep or has what cannot be kept: see `notKept`. */
   readonly bytes: number;
   /** True if a text in it may hold an expression. */
   readonly holdsTemplate: boolean;
 }
+
+/** What is wrong with a value whose length is infinite. The database cannot read NUL out of JSON, nor half a character. */
+export const notKept = `nested more than ${maxInputDepth} levels deep, or with a number that is not finite, or a text with NUL or malformed Unicode`;
 
 const nothing: MeasuredJson = { bytes: 0, holdsTemplate: false };
 
@@ -27,6 +30,8 @@ export function measureJson(value: unknown): MeasuredJson {
   if (value === undefined || value === null) return nothing;
   if (!isJson(value, maxInputDepth)) return { bytes: Number.POSITIVE_INFINITY, holdsTemplate: false };
   const json = JSON.stringify(value);
+  // Only what JSON escapes like this can be bad.
+  if (json.includes("\\u") && !isText(value)) return { bytes: Number.POSITIVE_INFINITY, holdsTemplate: false };
   return { bytes: Buffer.byteLength(json), holdsTemplate: json.includes("${{") };
 }
 
@@ -34,7 +39,7 @@ export function measureJson(value: unknown): MeasuredJson {
 export function checkJson(value: unknown, field: string, maxBytes: number, refuse: Refuse): void {
   const { bytes } = measureJson(value);
   if (bytes === Number.POSITIVE_INFINITY) {
-    refuse(field, `is nested more than ${maxInputDepth} levels deep or has a number that is not finite`);
+    refuse(field, `is ${notKept}`);
   } else if (bytes > maxBytes) {
     refuse(field, `is ${bytes} bytes as JSON; the limit is ${maxBytes}`);
   }
@@ -45,7 +50,7 @@ export function checkInput({ handler, input }: StepSpec, bytes: number, refuse: 
   if (input === undefined || input === null) return;
   if (handler === "") refuse("input", "needs a handler");
   if (bytes === Number.POSITIVE_INFINITY) {
-    refuse("input", `is nested more than ${maxInputDepth} levels deep or has a number that is not finite`);
+    refuse("input", `is ${notKept}`);
   } else if (bytes > maxInputBytes) {
     refuse("input", `is ${bytes} bytes as JSON; the limit is ${maxInputBytes}`);
   }
@@ -77,4 +82,10 @@ function isJson(value: unknown, levels: number): boolean {
   if (typeof value === "number") return Number.isFinite(value);
   if (typeof value !== "object" || value === null) return true;
   return levels > 0 && Object.values(value).every((part) => isJson(part, levels - 1));
+}
+
+function isText(value: unknown): boolean {
+  if (typeof value === "string") return value.isWellFormed() && !value.includes("\0");
+  if (typeof value !== "object" || value === null) return true;
+  return Object.entries(value).every(([key, part]) => isText(key) && isText(part));
 }

@@ -17,6 +17,10 @@ it("a small spec is good", () => {
   expect(checkSpec(aSpec(), "spec", now)).toEqual([]);
 });
 
+it("what only looks like NUL or half a character is good", () => {
+  expect(checkSpec(aSpec({ input: ["\\u0000", "\\ud800", "\u0001", "\ud83d\ude00"] }), "spec", now)).toEqual([]);
+});
+
 it("names every bad field at once", () => {
   const spec = aSpec({ name: "", priority: 101 }, { command: [], runTimeout: "-5s", env: { "1x": "y" } });
   expect(fieldsOf(spec)).toEqual([
@@ -62,6 +66,9 @@ describe("refuses", () => {
     ],
     ["a bad name of a queue", aSpec({ queue: "Default!" }), "spec.queue"],
     ["a key of two lines", aSpec({ concurrencyKey: "a\nb" }), "spec.concurrency_key"],
+    ["NUL in an input", aSpec({ input: { a: ["b\0"] } }), "spec.input"],
+    ["half a character in a key of an input", aSpec({ input: { "\udc00": 1 } }), "spec.input"],
+    ["NUL in the input of a handler", aSpec({}, { command: [], handler: "h", input: "\0" }), "spec.steps[0].input"],
     ["an input over 256 KiB", aSpec({ input: "x".repeat(270_000) }), "spec.input"],
     ["101 attempts", aSpec({}, { retry: { maxAttempts: 101 } }), "spec.steps[0].retry.max_attempts"],
     [

@@ -4,7 +4,7 @@
  */
 import type { Sleep, StepSpec, SubJob } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { checkDuration, checkEnum, checkLine, checkRange, checkText, durationMs, type Refuse } from "./fieldChecks.ts";
-import { handlerName, maxInputBytes, maxInputDepth, measureJson } from "./handlerSpec.ts";
+import { handlerName, maxInputBytes, measureJson, notKept } from "./handlerSpec.ts";
 
 const templateName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const maxWait = { minMs: 1_000, maxMs: 366 * 86_400_000 };
@@ -99,10 +99,7 @@ export function checkWaitTexts(
   }
   const bytes = measureJson(subJob?.template?.parameters).bytes;
   if (bytes === Number.POSITIVE_INFINITY) {
-    refuse(
-      "sub_job.template.parameters",
-      `are nested more than ${maxInputDepth} levels deep or have a number that is not finite`,
-    );
+    refuse("sub_job.template.parameters", `are ${notKept}`);
   } else if (bytes > maxInputBytes) {
     refuse("sub_job.template.parameters", `are ${bytes} bytes as JSON; the limit is ${maxInputBytes}`);
   }

@@ -4,7 +4,7 @@
  */
 import type { ForEach, JobSpec, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { checkLine, checkRange, type Refuse } from "./fieldChecks.ts";
-import { maxInputBytes, maxInputDepth, measureJson } from "./handlerSpec.ts";
+import { maxInputBytes, measureJson, notKept } from "./handlerSpec.ts";
 import { checkExpressions, checkKeyExpressions } from "./stepExpressions.ts";
 import { checkCycles, type Role, type StepGraph } from "./stepGraph.ts";
 
@@ -41,7 +41,7 @@ export function checkQueue({ queue, concurrencyKey }: JobSpec, refuse: Refuse): 
 /** `bytes` as `measureJson` has measured them. */
 export function checkJobInput(bytes: number, refuse: Refuse): void {
   if (bytes === Number.POSITIVE_INFINITY) {
-    refuse("input", `is nested more than ${maxInputDepth} levels deep or has a number that is not finite`);
+    refuse("input", `is ${notKept}`);
   } else if (bytes > maxInputBytes) refuse("input", `is ${bytes} bytes as JSON; the limit is ${maxInputBytes}`);
 }
 
@@ -174,7 +174,7 @@ function checkForEach({ items, expression, maxParallel }: ForEach, refuse: Refus
   if (items === undefined) return;
   if (items.length > maxStepsAndItems) refuse(".items", `has ${items.length} items; the limit is ${maxStepsAndItems}`);
   if (measureJson(items).bytes === Number.POSITIVE_INFINITY) {
-    refuse(".items", `is nested more than ${maxInputDepth} levels deep or has a number that is not finite`);
+    refuse(".items", `is ${notKept}`);
   }
 }
 
