@@ -1,5 +1,6 @@
 /** Every command of `capstan` in one tree. */
 import { Command } from "commander";
+import { addApprovalCommands } from "./approvalCommands.ts";
 import { addCompletionCommand } from "./completionCommand.ts";
 import { addEventCommands } from "./eventCommands.ts";
 import { addExecutionCommands } from "./executionCommands.ts";
@@ -46,6 +47,7 @@ export function createProgram(): Command {
   addJobCommands(job);
   addWorkflowCommands(job);
   addJobLogsCommand(job);
+  addApprovalCommands(program.command("approval").description("Approvals: steps that wait for a person."));
   addTemplateCommands(
     program.command("template").description("Templates: named jobs with parameters, in versions that never change."),
   );

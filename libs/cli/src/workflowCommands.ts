@@ -6,7 +6,7 @@ import type { ApprovalDecision } from "@capstan/proto/capstan/job/v1/job_service
 import type { Command } from "commander";
 import { UsageError } from "./failure.ts";
 import { formatJob } from "./jobView.ts";
-import { type CommonOptions, json, withCommon } from "./options.ts";
+import { type CommonOptions, collectPairs, json, withCommon } from "./options.ts";
 import { note, type OutputFormat, print } from "./output.ts";
 import { present, withCapstan } from "./session.ts";
 
@@ -19,6 +19,7 @@ interface DecideOptions extends CommonOptions {
   readonly step?: string;
   readonly note?: string;
   readonly fields?: unknown;
+  readonly field?: Readonly<Record<string, string>>;
   readonly by?: string;
 }
 
@@ -41,10 +42,15 @@ function isObject(value: unknown): value is { [key: string]: unknown } {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** All fields together; those that were given one by one take the place of others. */
+export function fieldsOf({ fields, field }: Pick<DecideOptions, "fields" | "field">) {
+  if (fields !== undefined && !isObject(fields)) throw new UsageError("--fields must be a JSON object");
+  return fields === undefined && field === undefined ? undefined : { ...fields, ...field };
+}
+
 function decide(decision: ApprovalDecision): (jobId: string, options: DecideOptions) => Promise<void> {
   return async (jobId, options) => {
-    const { fields } = options;
-    if (fields !== undefined && !isObject(fields)) throw new UsageError("--fields must be a JSON object");
+    const fields = fieldsOf(options);
     await withCapstan(options, async ({ jobs }) => {
       const step = approvalOf(
         options.step === undefined ? present((await jobs.getJob({ jobId })).job) : { id: jobId, steps: [] },
@@ -95,6 +101,7 @@ export function addWorkflowCommands(job: Command): void {
       .option("--step <name>", "the step; needed if several wait")
       .option("--note <text>", "why, for people")
       .option("--fields <json>", "what the job needs to know of it, as a JSON object; in the step's result", json)
+      .option("--field <KEY=VALUE>", "one of them, as text; may be repeated", collectPairs)
       .option("--by <name>", "who decides (default: the user of this machine)")
       .action(decide(decision));
   }

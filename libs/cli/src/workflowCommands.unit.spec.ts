@@ -2,7 +2,7 @@ import type { Step } from "@capstan/proto/capstan/job/v1/job.ts";
 import { Step as StepMessage } from "@capstan/proto/capstan/job/v1/job.ts";
 import { expect, test } from "vitest";
 import { UsageError } from "./failure.ts";
-import { approvalOf } from "./workflowCommands.ts";
+import { approvalOf, fieldsOf } from "./workflowCommands.ts";
 
 function waiting(name: string): Step {
   return StepMessage.fromPartial({ name, state: "STEP_STATE_SUSPENDED", reason: "REASON_APPROVAL" });
@@ -21,4 +21,10 @@ test("none, or a choice of several, is a mistake of whoever asks", () => {
   expect(ask([waiting("a"), waiting("b")])).toThrow(
     new UsageError("2 steps of job j wait for an approval; name one with --step: a, b"),
   );
+});
+
+test("fields come as an object, one by one, or both", () => {
+  expect(fieldsOf({})).toBeUndefined();
+  expect(fieldsOf({ fields: { a: 1, b: 2 }, field: { b: "x" } })).toEqual({ a: 1, b: "x" });
+  expect(() => fieldsOf({ fields: [1] })).toThrow(new UsageError("--fields must be a JSON object"));
 });
