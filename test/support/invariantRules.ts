@@ -147,6 +147,9 @@ const executionRules = {
                         where j.id = t.job_id and j.is_workflow and p->>'name' = coalesce(t.parent, t.name)
                           and (coalesce(p->'approval', p->'signal', p->'sleep', p->'subJob') is not null
                                or (p->'forEach' is not null and t.parent is null)))
+       -- A retry keeps what has succeeded in the job it is a retry of.
+       and not exists (select from execution.execution kept
+                        where kept.id = t.execution_id and kept.job_id <> t.job_id and kept.step = t.name and kept.state = 'SUCCEEDED')
      group by t.job_id, t.name having count(e.id) <> 1`,
   "an execution has ended and its log is not sealed": `
     select id::text as ref from execution.execution
