@@ -111,6 +111,16 @@ test("the job of a schedule reads its time, and runs from the template's paramet
   expect((await capstan(["schedule", "delete", "soon"])).exitCode).toBe(0);
 });
 
+test("from TypeScript a job from a template is submitted by its parameters", async () => {
+  const { jobs } = standalone.capstan;
+  const job = await jobs.submit({
+    template: { name: "report", parameters: { region: "eu" } },
+    spec: { name: "monday" },
+  });
+  expect(await job.result()).toEqual({ region: "eu", pages: 2 });
+  expect(await job.get()).toMatchObject({ template: "report", templateVersion: 1, spec: { name: "monday" } });
+});
+
 test("what cannot be is refused with every bad field, and nothing is made", async () => {
   const bad = `{ name: bad, spec: { cron: "0 0 30 2 *", time_zone: Mars/Phobos, job: { steps: [{ command: [] }] } } }`;
   const schedule = await capstan(["schedule", "create", "-f", "-"], bad);

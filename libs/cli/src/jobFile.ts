@@ -66,14 +66,18 @@ export function parseJobFile(content: string, fileName: string): readonly JobSpe
   return specs;
 }
 
-/** A file that holds one message of the contract and nothing else; `noun` is what it is called in messages. As strict as a job file. */
+/** As `parseMessage`, of a file. */
 export async function readMessageFile<M>(file: string, noun: string, kind: Kind<M>): Promise<M> {
-  const name = nameOfJobFile(file);
-  const [value, ...others] = parseDocuments(await readJobFile(file), name);
-  if (value === undefined) throw new UsageError(`${name} holds no ${noun}`);
-  if (others.length > 0) throw new UsageError(`${name} holds more than one ${noun}`);
+  return parseMessage(await readJobFile(file), nameOfJobFile(file), noun, kind);
+}
+
+/** The one message of the contract that a file holds, as strictly as a job file; `noun` is what it is called in messages. */
+export function parseMessage<M>(content: string, fileName: string, noun: string, kind: Kind<M>): M {
+  const [value, ...others] = parseDocuments(content, fileName);
+  if (value === undefined) throw new UsageError(`${fileName} holds no ${noun}`);
+  if (others.length > 0) throw new UsageError(`${fileName} holds more than one ${noun}`);
   const problems: string[] = [];
   const message = kind.read(value, "", (field, description) => problems.push(`${field} ${description}`));
-  if (problems.length > 0) throw new UsageError(`${name} is not a ${noun}`, problems);
+  if (problems.length > 0) throw new UsageError(`${fileName} is not a ${noun}`, problems);
   return message;
 }

@@ -9,7 +9,8 @@ import {
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { UsageError } from "./failure.ts";
-import { parseJobFile } from "./jobFile.ts";
+import { parseJobFile, parseMessage } from "./jobFile.ts";
+import { scheduleFile, templateFile } from "./templateFields.ts";
 
 function parseOne(content: string) {
   const [spec, ...others] = parseJobFile(content, "job.yaml");
@@ -82,8 +83,9 @@ test("an input is any JSON value, and null is none", () => {
 const examples = new URL("../../../examples/", import.meta.url);
 
 const files = readdirSync(examples).filter((name) => name.endsWith(".yaml"));
+const isOfAnotherKind = (name: string) => /-(template|schedule)\.yaml$/.test(name);
 
-test.each(files)("the example %s is read without a problem", (name) => {
+test.each(files.filter((name) => !isOfAnotherKind(name)))("the example %s is read without a problem", (name) => {
   const specs = parseJobFile(readFileSync(new URL(name, examples), "utf8"), name);
   for (const { name: title, steps } of specs) {
     expect(title).toMatch(/^[a-z-]+$/);
@@ -293,4 +295,21 @@ test("what the generated code writes is read as the same spec", () => {
       expect(parseOne(JSON.stringify(JobSpec.toJSON(spec)))).toEqual(spec);
     }),
   );
+});
+
+const parseSchedule = (content: string) => parseMessage(content, "a.yaml", "schedule", scheduleFile);
+
+test.each(
+  files.filter(isOfAnotherKind),
+)("the example %s is one template or schedule, read without a problem", (name) => {
+  const content = readFileSync(new URL(name, examples), "utf8");
+  const isTemplate = name.endsWith("-template.yaml");
+  const read = isTemplate ? parseMessage(content, name, "template", templateFile) : parseSchedule(content);
+  expect(read).toMatchObject({ name: expect.stringMatching(/^[a-z-]+$/), spec: expect.any(Object) });
+});
+
+test("a file of a schedule is read as strictly as a job file", () => {
+  expect(() => parseSchedule("{ name: a, spec: { crom: 0 0 * * * } }")).toThrow("is not a schedule");
+  expect(() => parseSchedule("{ name: a }\n---\n{ name: b }")).toThrow("holds more than one schedule");
+  expect(() => parseSchedule("")).toThrow("holds no schedule");
 });

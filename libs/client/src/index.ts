@@ -13,5 +13,5 @@ export {
 export { defineHandlers, type Handler, type HandlerContext, type Handlers } from "./handlers.ts";
 export type { CallOptions, EventsOptions, JobFact, JobHandle } from "./jobHandle.ts";
 export type { JobsClient, JobToSubmit, Submitted } from "./jobs.ts";
-export type { CommandJob, HandlerJob, Retry, SpecJob } from "./submission.ts";
+export type { CommandJob, HandlerJob, Retry, SpecJob, TemplateJob } from "./submission.ts";
 export type { StateListener, StopOptions, Worker, WorkerOptions, WorkerState } from "./worker.ts";

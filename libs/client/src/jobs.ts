@@ -5,7 +5,7 @@ import type { JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service
 import { cancelled } from "./failures.ts";
 import type { HandlerName, Handlers, ResultOf } from "./handlers.ts";
 import { type CallOptions, type JobCalls, JobHandle } from "./jobHandle.ts";
-import { type CommandJob, type HandlerJob, type SpecJob, submissionOf } from "./submission.ts";
+import { type CommandJob, type HandlerJob, type SpecJob, submissionOf, type TemplateJob } from "./submission.ts";
 import { openSubmitQueue } from "./submitQueue.ts";
 import { openWaitLanes } from "./waitLanes.ts";
 
@@ -15,7 +15,7 @@ export type Submitted<Result = unknown> =
   | { readonly job: null; readonly refusal: DomainError };
 
 /** Any job that `submit` takes. */
-export type JobToSubmit<H extends Handlers = Handlers> = HandlerJob<H> | CommandJob | SpecJob;
+export type JobToSubmit<H extends Handlers = Handlers> = HandlerJob<H> | CommandJob | SpecJob | TemplateJob;
 
 export interface JobMethods<H extends Handlers> {
   /**
@@ -23,7 +23,7 @@ export interface JobMethods<H extends Handlers> {
    * second job. Rejects with a `DomainError`: what was refused and why, or UNAVAILABLE when nobody answered before the deadline.
    */
   submit<K extends HandlerName<H>>(job: HandlerJob<H, K>, options?: CallOptions): Promise<JobHandle<ResultOf<H, K>>>;
-  submit(job: CommandJob | SpecJob, options?: CallOptions): Promise<JobHandle>;
+  submit(job: CommandJob | SpecJob | TemplateJob, options?: CallOptions): Promise<JobHandle>;
   /** All of them, in their order. A job that is refused does not spoil the others. */
   submitMany(jobs: ManyJobs<H>, options?: CallOptions): Promise<Submitted[]>;
   /** The same for more than one wants to hold: takes jobs as there is room, and yields what became of each, in their order. */

@@ -10,6 +10,7 @@ import {
   type RetryPolicy,
   type Script,
   type StepSpec,
+  TemplateUse,
 } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Duration } from "@capstan/proto/google/protobuf/duration.ts";
 import type { HandlerName, Handlers, InputOf } from "./handlers.ts";
@@ -88,6 +89,18 @@ export interface SpecJob extends Keys {
   readonly spec: Given<JobSpec>;
 }
 
+/** A job from a template, whose parameters are checked by the platform. */
+export interface TemplateJob extends Keys {
+  readonly template: {
+    readonly name: string;
+    /** The newest that is published unless said. */
+    readonly version?: number;
+    readonly parameters?: Readonly<Record<string, unknown>>;
+  };
+  /** What takes the place of the template's, such as its `name`, `labels` or `priority`. */
+  readonly spec?: Given<JobSpec>;
+}
+
 /** A message of the contract of which everything may be left out, made of anything that has the fields. */
 type Given<T> = 0 extends 1 & T
   ? unknown
@@ -104,13 +117,17 @@ export interface Submission {
 }
 
 /** Refuses an input that the platform would refuse; all else is left to the platform. */
-export function submissionOf(job: HandlerJob | CommandJob | SpecJob, requestId: () => string): Submission {
+export function submissionOf(
+  job: HandlerJob | CommandJob | SpecJob | TemplateJob,
+  requestId: () => string,
+): Submission {
   const keys = {
     idempotencyKey: job.idempotencyKey ?? "",
     requestId: job.requestId ?? requestId(),
     validateOnly: false,
     template: undefined,
   };
+  if ("template" in job) return templateSubmission(job, keys);
   if ("spec" in job) {
     const spec = JobSpec.fromPartial(job.spec as Parameters<typeof JobSpec.fromPartial>[0]);
     return { request: { spec, ...keys }, weight: JobSpec.encode(spec).finish().length };
@@ -122,6 +139,16 @@ export function submissionOf(job: HandlerJob | CommandJob | SpecJob, requestId: 
   const spec = specOf(job, step);
   const weight = job.handler === undefined ? JobSpec.encode(spec).finish().length : 500 + input.weight + textOf(job);
   return { request: { spec, ...keys }, weight };
+}
+
+function templateSubmission(
+  { template, spec: given }: TemplateJob,
+  keys: Pick<SubmitJobRequest, "idempotencyKey" | "requestId" | "validateOnly">,
+): Submission {
+  const { name, version = 0, parameters = {} } = template;
+  const use = TemplateUse.fromPartial({ name, version, parameters });
+  const spec = given && JobSpec.fromPartial(given as Parameters<typeof JobSpec.fromPartial>[0]);
+  return { request: { ...keys, spec, template: use }, weight: 500 + TemplateUse.encode(use).finish().length };
 }
 
 function textOf({ name, labels, annotations }: Common): number {

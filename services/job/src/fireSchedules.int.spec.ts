@@ -229,6 +229,23 @@ test("a run comes from its template, and a template that is taken away pauses th
   });
 });
 
+test("one schedule whose times cannot be computed any more pauses, and keeps no other from its own", async () => {
+  const time = inMs(1_500);
+  const broken = await create(first, "broken", { cron: "* * * * *" });
+  const whole = await create(first, "whole", { time });
+  await queryOnce(
+    database.adminUrl,
+    `update job.schedule
+        set spec = jsonb_set(spec::jsonb, '{timeZone}', '"Mars/Phobos"')::json, next_time = $2, next_fire_time = $2
+      where id = $1`,
+    [broken.id, time],
+  );
+  await untilRuns(whole.id, 1);
+  const { schedule } = await first.schedules.getSchedule({ schedule: "broken" });
+  expect(schedule).toMatchObject({ state: "SCHEDULE_STATE_PAUSED", reason: "SCHEDULE_REASON_TIMES_FAILED" });
+  expect(schedule?.message).toContain("Mars/Phobos");
+});
+
 test("a run that its full queue has no room for is left out, and says so; others come", async () => {
   const limits = [{ tenant: "default", queue: "full", maxDepth: 1, drainPerSecond: 0 }];
   await Promise.all([first, second].map(({ internal }) => internal.setQueueLimits({ limits })));

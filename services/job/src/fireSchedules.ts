@@ -16,7 +16,7 @@ import type { QueueLimits } from "./queueLimits.ts";
 import { pauseSchedule, type Schedule, type ScheduleMove } from "./schedule.ts";
 import { checkRuns } from "./scheduleJobs.ts";
 import { scheduleFact } from "./scheduleProto.ts";
-import { type Advance, advance, type RunOutcome, withOutcomes } from "./scheduleRuns.ts";
+import { type Activity, type Advance, advance, type RunOutcome, withOutcomes } from "./scheduleRuns.ts";
 import {
   claimDue,
   claimSchedules,
@@ -37,8 +37,9 @@ const horizonMs = 2 * pollMs;
 const bufferedPollMs = 1_000;
 /** Those that are due are at work on another replica, or were when it was killed. */
 const busyRetryMs = 100;
-/** Many changes that come together are met by one look. */
+/** Many changes that come together are met by one look, and so are many jobs that end. */
 const settleMs = 20;
+const endsSettleMs = 250;
 
 export interface FireSchedulesOptions {
   readonly pool: Pool;
@@ -101,7 +102,7 @@ export function startFireSchedules(app: App, options: FireSchedulesOptions): Sch
       for (const { scheduleId, state } of jobs) {
         if (scheduleId !== null && isJobTerminal(state)) ended.add(scheduleId);
       }
-      if (ended.size > 0) wakeIn(settleMs);
+      if (ended.size > 0) wakeIn(endsSettleMs);
     },
   };
 }
@@ -147,7 +148,7 @@ async function fire(
     const activities = await readActivities(db, schedules);
     const decided = schedules.map((before) => {
       const activity = activities.get(before.id) ?? { live: 0, failures: 0 };
-      return { before, advance: advance(before, activity, now) };
+      return { before, advance: advanceOrPause(before, activity, now) };
     });
     const checked = await checkAdvances(db, decided, now);
     const jobs = checked.flatMap((one) => ("jobs" in one ? one.jobs : []));
@@ -159,6 +160,16 @@ async function fire(
   });
   noteBorn(jobs, outcomes);
   return count;
+}
+
+/** One whose times cannot be computed any more must not keep all others from theirs. */
+function advanceOrPause(schedule: Schedule, activity: Activity, now: Date): Advance {
+  try {
+    return advance(schedule, activity, now);
+  } catch (error) {
+    const message = String(error).slice(0, 1_024);
+    return { ...pauseSchedule(schedule, { reason: "TIMES_FAILED", message }, now), runs: [] };
+  }
 }
 
 /** What a schedule does, with the jobs of its runs; or what it does instead because one of them was refused. */

@@ -19,6 +19,7 @@ export const scheduleReasons = [
   "CONSECUTIVE_FAILURES",
   "JOB_REFUSED",
   "NO_RUN_LEFT",
+  "TIMES_FAILED",
 ] as const;
 export type ScheduleReason = (typeof scheduleReasons)[number];
 

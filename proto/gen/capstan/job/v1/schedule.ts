@@ -260,6 +260,8 @@ export const ScheduleReason = {
   SCHEDULE_REASON_JOB_REFUSED: "SCHEDULE_REASON_JOB_REFUSED",
   /** SCHEDULE_REASON_NO_RUN_LEFT - Its one time, or its `end_time`, has come. */
   SCHEDULE_REASON_NO_RUN_LEFT: "SCHEDULE_REASON_NO_RUN_LEFT",
+  /** SCHEDULE_REASON_TIMES_FAILED - Its times could not be computed, as when a time zone has gone from the database of the machine; the message says why. */
+  SCHEDULE_REASON_TIMES_FAILED: "SCHEDULE_REASON_TIMES_FAILED",
   UNRECOGNIZED: "UNRECOGNIZED",
 } as const;
 
@@ -271,6 +273,7 @@ export namespace ScheduleReason {
   export type SCHEDULE_REASON_CONSECUTIVE_FAILURES = typeof ScheduleReason.SCHEDULE_REASON_CONSECUTIVE_FAILURES;
   export type SCHEDULE_REASON_JOB_REFUSED = typeof ScheduleReason.SCHEDULE_REASON_JOB_REFUSED;
   export type SCHEDULE_REASON_NO_RUN_LEFT = typeof ScheduleReason.SCHEDULE_REASON_NO_RUN_LEFT;
+  export type SCHEDULE_REASON_TIMES_FAILED = typeof ScheduleReason.SCHEDULE_REASON_TIMES_FAILED;
   export type UNRECOGNIZED = typeof ScheduleReason.UNRECOGNIZED;
 }
 
@@ -291,6 +294,9 @@ export function scheduleReasonFromJSON(object: any): ScheduleReason {
     case 4:
     case "SCHEDULE_REASON_NO_RUN_LEFT":
       return ScheduleReason.SCHEDULE_REASON_NO_RUN_LEFT;
+    case 5:
+    case "SCHEDULE_REASON_TIMES_FAILED":
+      return ScheduleReason.SCHEDULE_REASON_TIMES_FAILED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -310,6 +316,8 @@ export function scheduleReasonToJSON(object: ScheduleReason): string {
       return "SCHEDULE_REASON_JOB_REFUSED";
     case ScheduleReason.SCHEDULE_REASON_NO_RUN_LEFT:
       return "SCHEDULE_REASON_NO_RUN_LEFT";
+    case ScheduleReason.SCHEDULE_REASON_TIMES_FAILED:
+      return "SCHEDULE_REASON_TIMES_FAILED";
     case ScheduleReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -328,6 +336,8 @@ export function scheduleReasonToNumber(object: ScheduleReason): number {
       return 3;
     case ScheduleReason.SCHEDULE_REASON_NO_RUN_LEFT:
       return 4;
+    case ScheduleReason.SCHEDULE_REASON_TIMES_FAILED:
+      return 5;
     case ScheduleReason.UNRECOGNIZED:
     default:
       return -1;
