@@ -49,6 +49,8 @@ export function remedyFor(
   switch (reason) {
     case "QUEUE_PAUSED":
       return `capstan queue resume ${queue}`;
+    case "JOB_PAUSED":
+      return "its job has to go on: capstan job resume";
     case "QUEUE_LIMIT":
       return `one of the queue has to end, or: capstan queue set ${queue} --max-running`;
     case "KEY_LIMIT":
