@@ -183,9 +183,9 @@ test("the program that the README shows prints what it says", async () => {
   expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: `${prints}\n`, stderr: "" });
 });
 
-test("every example is accepted", async () => {
+test("every example of a job is accepted", async () => {
   const { code } = await type(
-    "set -e; for file in examples/*.yaml; do npx capstan job submit --validate-only -f $file; done",
+    "set -e; for file in $(grep -L '^spec:' examples/*.yaml); do npx capstan job submit --validate-only -f $file; done",
   ).ended;
   expect(code).toBe(0);
 }, 180_000);
