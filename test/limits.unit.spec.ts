@@ -6,7 +6,11 @@ import { readFileSync } from "node:fs";
 import { ExpressionError, evaluate } from "@capstan/expressions";
 import { pageSize, parseFilter } from "@capstan/grpc";
 import { Register } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
-import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import {
+  DecideApprovalRequest,
+  SendSignalRequest,
+  SubmitJobRequest,
+} from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { describe, expect, it, test } from "vitest";
 import { maxResultBytes, maxResultDepth } from "../libs/expressions/src/values.ts";
@@ -24,14 +28,18 @@ import {
   maxProgressLength,
   readRegister,
 } from "../services/execution/src/worker.ts";
+import { maxFieldsBytes, saidOf } from "../services/job/src/approval.ts";
 import { maxJobResultBytes } from "../services/job/src/ending.ts";
 import { maxListBytes } from "../services/job/src/forEach.ts";
+import { handlerName, maxInputBytes } from "../services/job/src/handlerSpec.ts";
 import { maxToldResultBytes } from "../services/job/src/jobProto.ts";
 import { maxShownResultBytes } from "../services/job/src/jobQueries.ts";
 import { checkSpec, maxSpecBytes, maxSpecJsonBytes } from "../services/job/src/jobSpec.ts";
 import { maxWorkOfPass } from "../services/job/src/pass.ts";
 import { maxFilledBytes } from "../services/job/src/renderStep.ts";
 import { maxReadBytes } from "../services/job/src/results.ts";
+import { checkSignal, maxKeptSignals } from "../services/job/src/signal.ts";
+import { maxDepth } from "../services/job/src/subJob.ts";
 import { checkRequest } from "../services/job/src/submitJobs.ts";
 import { maxStepsAndItems } from "../services/job/src/workflowSpec.ts";
 import { checkSettings, defaultSettings } from "../services/orchestrator/src/queue.ts";
@@ -413,6 +421,25 @@ test("docs/limits.md says what a call may hold", () => {
   expect(rows.get("idempotency_key")).toContain("256");
   expect(submit({ idempotencyKey: text(256) })).not.toThrow();
   expect(submit({ idempotencyKey: text(257) })).toThrow("256");
+  expect(rows.get("DecideApproval.note")).toContain("1,024");
+  const decide = (fields: object) => () =>
+    saidOf(
+      DecideApprovalRequest.fromPartial({ step: "s", decision: "APPROVAL_DECISION_REJECT", by: "ada", ...fields }),
+    );
+  expect(decide({ note: text(1_024), by: text(128), fields: { a: text(maxFieldsBytes - 8) } })).not.toThrow();
+  expect(decide({ note: text(1_025) })).toThrow("1024");
+  expect(rows.get("DecideApproval.by")).toContain("128");
+  expect(decide({ by: text(129) })).toThrow("128");
+  expect(decide({ by: "" })).toThrow("required");
+  expect(rows.get("DecideApproval.fields")).toContain(maxFieldsBytes.toLocaleString("en"));
+  expect(decide({ fields: { a: text(maxFieldsBytes) } })).toThrow(String(maxFieldsBytes));
+  const send = (fields: object) => () => checkSignal(SendSignalRequest.fromPartial({ name: "go", ...fields }));
+  expect(rows.get("SendSignal.name")).toContain(handlerName.source.slice(1, -1));
+  expect(send({ name: text(128) })).not.toThrow();
+  expect(send({ name: text(129) })).toThrow("must match");
+  expect(rows.get("SendSignal.payload, RerunJob.input")).toContain(maxInputBytes.toLocaleString("en"));
+  expect(send({ payload: text(maxInputBytes - 2) })).not.toThrow();
+  expect(send({ payload: text(maxInputBytes - 1) })).toThrow(String(maxInputBytes));
   expect(rows.get("request_id")).toContain("64");
   expect(submit({ requestId: text(64) })).not.toThrow();
   expect(submit({ requestId: text(65) })).toThrow("64");
@@ -481,6 +508,8 @@ test("docs/limits.md says what a workflow may be while it runs", () => {
   says("results of steps in one answer about a job", maxShownResultBytes);
   expect(rows.get("results that the expressions of one step read")).toContain(`${maxReadBytes / 1_024 ** 2} MiB`);
   says("what begins in one transaction", maxWorkOfPass);
+  says("signals that no step has taken yet", maxKeptSignals);
+  says("jobs above a sub-job", maxDepth);
 });
 
 test("docs/limits.md says what a run may use and what a fact may hold", () => {

@@ -186,3 +186,18 @@ test("a retry from what failed runs only that and what hangs on it, with the res
   expect(ran).toEqual(["a", "b", "b", "c"]);
   await worker.stop();
 });
+
+test("the handle of a job tells it what its steps wait for", async () => {
+  const job = await submit([
+    { name: "go", signal: { name: "go" } },
+    { name: "ask", dependsOn: ["go"], approval: {} },
+    { name: "end", dependsOn: ["ask"], ...giveBack('"${{ steps.go.result + steps.ask.result.fields.n }}"') },
+  ]);
+  const handle = platform().capstan.jobs.handle(job.id);
+  expect((await handle.pause({ message: "wait" })).reason).toBe("REASON_JOB_PAUSED");
+  expect(await handle.signal("go", 40, { requestId: "one" })).toBe(true);
+  expect((await handle.resume()).reason).not.toBe("REASON_JOB_PAUSED");
+  await handle.approve("ask", { by: "ada", fields: { n: 2 } });
+  await expect(handle.reject("ask", { by: "ada" })).rejects.toThrow(/was approved by ada/);
+  expect(await handle.result({ deadlineMs: 30_000 })).toBe("42");
+});

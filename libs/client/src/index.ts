@@ -11,7 +11,7 @@ export {
   type StopReason,
 } from "./failures.ts";
 export { defineHandlers, type Handler, type HandlerContext, type Handlers } from "./handlers.ts";
-export type { CallOptions, EventsOptions, JobFact, JobHandle } from "./jobHandle.ts";
+export type { CallOptions, EventsOptions, JobFact, JobHandle, SignalOptions, StepDecision } from "./jobHandle.ts";
 export type { JobsClient, JobToSubmit, Submitted } from "./jobs.ts";
 export type { CommandJob, HandlerJob, Retry, SpecJob, TemplateJob } from "./submission.ts";
 export type { StateListener, StopOptions, Worker, WorkerOptions, WorkerState } from "./worker.ts";

@@ -2,7 +2,7 @@
 import type { PromiseClient } from "@capstan/grpc/client";
 import type { Job } from "@capstan/proto/capstan/job/v1/job.ts";
 import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
-import type { Event, JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import type { ApprovalDecision, Event, JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { backoffMs, pause } from "./backoff.ts";
 import {
   cancelled,
@@ -52,6 +52,20 @@ export interface EventsOptions {
   readonly after?: number | undefined;
 }
 
+/** What is decided about a step. */
+export interface StepDecision extends CallOptions {
+  /** Who decides. */
+  readonly by: string;
+  /** Why, for people. */
+  readonly note?: string;
+  /** What the job needs to know of it; in the step's result. */
+  readonly fields?: { readonly [name: string]: unknown };
+}
+
+export interface SignalOptions extends CallOptions {
+  readonly requestId?: string;
+}
+
 /** A class because there may be many thousands of them. */
 export class JobHandle<Result = unknown> {
   readonly id: string;
@@ -73,6 +87,39 @@ export class JobHandle<Result = unknown> {
   /** Asks the job to end, and does not wait for it. Refused with FAILED_PRECONDITION if it has ended in another state. */
   async cancel({ message = "", ...options }: CallOptions & { readonly message?: string } = {}): Promise<Job> {
     return given((await this.#calls.rpc.cancelJob({ jobId: this.id, message }, settingsOf(options))).job);
+  }
+
+  /** Approves a step that waits for it; `by` says who does. Refused with FAILED_PRECONDITION if somebody has decided otherwise. */
+  async approve(step: string, decision: StepDecision): Promise<Job> {
+    return this.#decide("APPROVAL_DECISION_APPROVE", step, decision);
+  }
+
+  /** Rejects a step that waits for an approval: it fails. */
+  async reject(step: string, decision: StepDecision): Promise<Job> {
+    return this.#decide("APPROVAL_DECISION_REJECT", step, decision);
+  }
+
+  async #decide(decision: ApprovalDecision, step: string, { by, note = "", fields, ...options }: StepDecision) {
+    const request = { jobId: this.id, step, decision, note, fields, by };
+    return given((await this.#calls.rpc.decideApproval(request, settingsOf(options))).job);
+  }
+
+  /**
+   * Gives a signal to the job, with a payload that becomes the result of the step that waits for it; true if one took it at once,
+   * otherwise it is kept for the next. With a `requestId` the call can be repeated.
+   */
+  async signal(name: string, payload?: unknown, { requestId = "", ...options }: SignalOptions = {}): Promise<boolean> {
+    const request = { jobId: this.id, name, payload: payload ?? null, requestId };
+    return (await this.#calls.rpc.sendSignal(request, settingsOf(options))).taken;
+  }
+
+  /** Begins nothing more of the job; what runs goes on. */
+  async pause({ message = "", ...options }: CallOptions & { readonly message?: string } = {}): Promise<Job> {
+    return given((await this.#calls.rpc.pauseJob({ jobId: this.id, message }, settingsOf(options))).job);
+  }
+
+  async resume(options: CallOptions = {}): Promise<Job> {
+    return given((await this.#calls.rpc.resumeJob({ jobId: this.id }, settingsOf(options))).job);
   }
 
   /** Its facts, each as it happens; ends after the one that ends the job. Goes on by itself after a broken connection. */

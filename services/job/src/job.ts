@@ -5,8 +5,9 @@
  *             └─────────┴─▶ CANCELLING ─▶ CANCELLED | TIMED_OUT
  *
  *   step   BLOCKED ─▶ READY ─▶ RUNNING ─▶ SUCCEEDED | FAILED | TIMED_OUT | CANCELLED | SKIPPED
- *                       ▲         │
- *                       └ BACKOFF ◀┘   the next attempt
+ *             │         ▲         │
+ *             │         └ BACKOFF ◀┘   the next attempt
+ *             └────▶ SUSPENDED ─▶ any of these ends; a sub-job goes to RUNNING by itself
  *
  * One move of a job is one change, and one change is one fact: the job's own when the job moved, otherwise the step's.
  */
