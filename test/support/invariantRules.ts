@@ -33,6 +33,10 @@ const jobRules = {
   "a job began twice": `
     select aggregate_id::text as ref from fact
      where context = 'job' and noun = 'job' and event = 'started' group by aggregate_id having count(*) > 1`,
+  "a run that a schedule tells of has not exactly one job, or is told twice": `
+    select f.data->>'jobId' as ref
+      from fact f left join job.job j on j.id::text = f.data->>'jobId' and j.schedule_id = f.aggregate_id
+     where f.context = 'job' and f.noun = 'schedule' and f.event = 'fired' group by f.data->>'jobId' having count(j.id) <> 1`,
   "a job ran and does not say since when": `
     select j.id::text as ref
       from job.job j where j.start_time is null
@@ -55,6 +59,8 @@ const factRules = {
   "an aggregate has not as many facts as it counts": `
     select a.context || ' ' || a.id || ' counts ' || a.sequence || ' and has ' || coalesce(max(f.sequence), 0) as ref
       from (select 'job' as context, id, sequence from job.job
+            union all select 'job', id, sequence from job.template
+            union all select 'job', id, sequence from job.schedule
             union all select 'provider', id, sequence from provider.provider
             union all select 'execution', id, sequence from execution.execution
             union all select 'orchestrator', id, sequence from orchestrator.saga) a

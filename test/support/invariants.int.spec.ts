@@ -70,6 +70,10 @@ const damages: Readonly<Record<InvariantName, Damage>> = {
     sql: `update job.event set data = '{"state": "JOB_STATE_PENDING"}' where ${isJob} and sequence = 4;`,
   },
   "a job began twice": { sql: `update job.event set noun = 'job', event = 'started' where ${isJob} and sequence = 5;` },
+  "a run that a schedule tells of has not exactly one job, or is told twice": {
+    sql: `insert into job.event (aggregate_id, sequence, id, tenant, noun, event, correlation_id, causation_id, data)
+          values (gen_random_uuid(), 1, gen_random_uuid(), 'default', 'schedule', 'fired', '', '', '{"jobId": "none"}');`,
+  },
   "a job ran and does not say since when": { sql: set("job.job", "start_time = null") },
   "a job has ended and a step of it has not": { sql: set("job.step", "end_time = null") },
   "a job has succeeded and a step of it has not": { sql: set("job.step", "state = 'FAILED'") },
