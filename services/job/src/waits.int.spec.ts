@@ -278,6 +278,37 @@ test("a job that is cancelled at the moment of submitting its sub-jobs leaves no
   expect(live).toHaveLength(0);
 });
 
+test("what a service has left to do between jobs when it was killed is done by another", async () => {
+  const third = await startTestService(database, nats.url);
+  const part = { spec: { name: "waits", steps: [{ name: "child", subJob: { template: { name: "echo" } } }] } };
+  const { job } = await third.jobs.submitJob(SubmitJobRequest.fromPartial(part));
+  await third.end("SIGKILL");
+  const child = await childOf(job as Job);
+  const fourth = await startTestService(database, nats.url);
+  await report(fourth, reportOf(child.id, "SUCCEEDED", { result: 1 }));
+  await fourth.end("SIGKILL");
+  expect(await untilEnded(first, job as Job)).toMatchObject({ state: "JOB_STATE_SUCCEEDED", result: 1 });
+});
+
+test("many sub-jobs that end at once on several replicas all come up, in their order", async () => {
+  const items = Array.from({ length: 40 }, (_, index) => index);
+  const job = await submitSteps([{ name: "each", subJob: { template: { name: "echo" } }, forEach: { items } }]);
+  const query = { filter: `parent_job_id = ${job.id}`, pageSize: 100, pageToken: "", orderBy: "" };
+  const children = await eventually(async () => {
+    const { jobs } = await second.jobs.listJobs(query);
+    expect(jobs).toHaveLength(items.length);
+    return jobs;
+  });
+  await Promise.all(
+    children.map(({ id, parentStep }, at) =>
+      report(at % 2 === 0 ? first : second, reportOf(id, "SUCCEEDED", { result: parentStep })),
+    ),
+  );
+  const ended = await untilEnded(first, job);
+  expect(ended).toMatchObject({ state: "JOB_STATE_SUCCEEDED", result: items.map((item) => `each.${item}`) });
+  expect(await queryOnce(database.adminUrl, "select from job.errand")).toHaveLength(0);
+});
+
 test("a paused job begins nothing and goes on where it was", async () => {
   const job = await submitSteps([
     { name: "a", handler: "work" },
