@@ -1,7 +1,7 @@
 /** The command as a user runs it: a process of its own, against a platform in one process. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer, text } from "node:stream/consumers";
@@ -259,11 +259,49 @@ test("a step that waits for a person is approved, and the job tells what it wait
       /^Reason +ask: APPROVAL: .*Deploy 1\.4\.2, 1024 bytes\?/m,
     );
   }, 30_000);
-  const approved = await capstan(["job", "approve", id, "--note", "go ahead", "--by", "ada"]);
+  const listed = await capstan(["approval", "list"]);
+  expect(listed.stdout).toMatch(new RegExp(`^${id} +approval +ask .*Deploy 1\\.4\\.2`, "m"));
+  expect(listed.stderr).toContain("capstan job approve JOB --step STEP");
+  const approved = await capstan(["job", "approve", id, "--note", "go ahead", "--by", "ada", "--field", "ticket=7"]);
   expect(approved).toMatchObject({ exitCode: 0, stderr: "" });
   expect((await capstan(["job", "wait", id])).exitCode).toBe(0);
   expect((await capstan(["job", "get", id])).stdout).toContain("1.4.2 deployed, approved with: go ahead");
   expect((await capstan(["job", "reject", id])).stderr).toContain("waits for an approval");
+  const again = await capstan(["job", "reject", id, "--step", "ask", "--by", "bob"]);
+  expect(again.exitCode).not.toBe(0);
+  expect(again.stderr).toContain("was approved by ada");
+  expect(await capstan(["approval", "list"])).toMatchObject({
+    exitCode: 0,
+    stderr: expect.stringContaining("nothing waits for an approval"),
+  });
+});
+
+test("a job is paused, given its signal and resumed, and a signal it does not know is refused", async () => {
+  const file = join(directory, "signal.yaml");
+  const step = "{ name: go, signal: { name: go } }";
+  await writeFile(file, `name: signal\nsteps:\n  - ${step}\n  - { name: end, depends_on: [go], command: ["true"] }\n`);
+  const { id } = JSON.parse((await capstan(["job", "submit", "-f", file, "-o", "json"])).stdout) as { id: string };
+  const paused = await capstan(["job", "pause", id, "--message", "lunch"]);
+  expect(paused.stdout).toMatch(/^Paused +since /m);
+  const unknown = await capstan(["job", "signal", id, "stop"]);
+  expect(unknown.exitCode).not.toBe(0);
+  expect(unknown.stderr).toContain("never waits for signal stop");
+  expect((await capstan(["job", "signal", id, "go", "--payload", '{"n":1}'])).exitCode).toBe(0);
+  expect((await capstan(["job", "get", id])).stdout).toMatch(/^end +BLOCKED/m);
+  expect((await capstan(["job", "resume", id])).exitCode).toBe(0);
+  expect((await capstan(["job", "wait", id])).exitCode).toBe(0);
+  expect((await capstan(["job", "events", id])).stdout).toMatch(/job\.paused[\s\S]*job\.resumed/);
+});
+
+test("a retry from what failed keeps what succeeded", async () => {
+  const file = join(directory, "retry.yaml");
+  const steps = '  - { name: a, command: ["true"] }\n  - { name: b, depends_on: [a], command: ["false"] }\n';
+  await writeFile(file, `name: retry\nsteps:\n${steps}`);
+  const submitted = await capstan(["job", "submit", "-f", file, "--wait", "-o", "json"]);
+  const { id } = JSON.parse(submitted.stdout) as { id: string };
+  const retry = await capstan(["job", "retry", id, "--from-failed"]);
+  expect(retry.stdout).toMatch(new RegExp(`^Retry of +${id}$`, "m"));
+  expect(retry.stdout).toMatch(/^a +SUCCEEDED/m);
 });
 
 test("a job that has failed is run again with another input", async () => {
