@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { addApprovalCommands } from "./approvalCommands.ts";
 import { addCompletionCommand } from "./completionCommand.ts";
+import { addDoctorCommand } from "./doctorCommand.ts";
 import { addEventCommands } from "./eventCommands.ts";
 import { addExecutionCommands } from "./executionCommands.ts";
 import { addExplainCommand } from "./explainCommand.ts";
@@ -26,8 +27,8 @@ Environment:
   CAPSTAN_ADDRESS       host:port of the platform (default 127.0.0.1:7100)
   CAPSTAN_JOB_ADDRESS, CAPSTAN_PROVIDER_ADDRESS, CAPSTAN_EXECUTION_ADDRESS, CAPSTAN_ORCHESTRATOR_ADDRESS
                         services that run each at an address of their own
-  CAPSTAN_NATS_URL      for events tail (default nats://127.0.0.1:7122)
-  CAPSTAN_DATABASE_URL  for migrate
+  CAPSTAN_NATS_URL      for events tail and doctor (default nats://127.0.0.1:7122)
+  CAPSTAN_DATABASE_URL  for migrate and doctor
   CAPSTAN_HEALTH_URL    for system health (default http://127.0.0.1:7180)
   NO_COLOR              print without colours`;
 
@@ -62,6 +63,7 @@ export function createProgram(): Command {
   addEventCommands(program.command("events").description("Facts on NATS, live, and dead letters."));
   addSagaCommands(program.command("saga").description("Sagas: the path of each attempt, for operators."));
   addMigrateCommands(program.command("migrate").description("The schemas of the services in Postgres."));
+  addDoctorCommand(program);
   addSystemCommands(program.command("system").description("The platform itself."));
   addVersionCommand(program);
   addCompletionCommand(program);

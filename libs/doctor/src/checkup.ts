@@ -1,0 +1,99 @@
+/**
+ * The hourly look of a service at its own schema: a service reads no other one's, so that what spans several is only seen by
+ * `capstan doctor`. Nor is all that ever happened read each hour, only what lives.
+ */
+import { inTransaction, type Log, type Pool } from "@capstan/postgres";
+import { metrics } from "@opentelemetry/api";
+import { examine, isReadableFrom, seenTwice } from "./examine.ts";
+import type { Schema } from "./invariant.ts";
+import { type InvariantName, invariantNames, invariants } from "./invariants.ts";
+
+export interface CheckupOptions {
+  readonly pool: Pool;
+  readonly schema: Schema;
+  readonly log: Log;
+  /** Between two looks; an hour when absent. */
+  readonly intervalMs?: number;
+  /** After which a finding is looked for again before it counts; a minute when absent. */
+  readonly againMs?: number;
+}
+
+const settleMs = 60_000;
+const limit = 100;
+const statementMs = 5_000;
+
+/** What a service examines of itself. */
+export function namesFor(schema: Schema): readonly InvariantName[] {
+  return invariantNames.filter((name) => {
+    const { holds, sees } = invariants[name];
+    return holds === "always" && sees === undefined && isReadableFrom(invariants[name], [schema]);
+  });
+}
+
+export interface Checkup {
+  /** One look; resolves with how many break each invariant. A finding counts when the next look, `againMs` later, still has it. */
+  once(signal: AbortSignal): Promise<void>;
+}
+
+/** Make it once the metrics of the process have started. */
+export function createCheckup({ pool, schema, log, againMs = 60_000 }: CheckupOptions): Checkup {
+  const names = namesFor(schema);
+  let counts = new Map<InvariantName, number>();
+  const gauge = metrics.getMeter("@capstan/doctor").createObservableGauge("capstan.invariant.violations", {
+    description: "What breaks an invariant, as of the last look; NaN if it could not be examined",
+  });
+  const observe: Parameters<typeof gauge.addCallback>[0] = (result) => {
+    if (pool.ending || pool.ended) return gauge.removeCallback(observe);
+    for (const [invariant, count] of counts) result.observe(count, { context: schema, invariant });
+  };
+  gauge.addCallback(observe);
+
+  const look = (of: readonly InvariantName[]) =>
+    examine(
+      ({ text, values }) =>
+        inTransaction(pool, async (db) => {
+          await db.query(ownPlans);
+          return (await db.query<{ ref: string; key?: string }>(text, values)).rows;
+        }),
+      { names: of, from: [schema], settleMs, limit },
+    );
+
+  return {
+    async once(signal) {
+      const first = await look(names);
+      const suspects = first.filter(({ findings }) => findings.length > 0);
+      if (suspects.length > 0 && !(await hasPassed(againMs, signal))) return;
+      const second = new Map((await look(suspects.map(({ name }) => name))).map((each) => [each.name, each]));
+      counts = new Map();
+      for (const { name, findings, failure } of first) {
+        const again = second.get(name);
+        const kept = again === undefined ? [] : seenTwice(findings, again.findings);
+        counts.set(name, (again?.failure ?? failure) === null ? kept.length : Number.NaN);
+        if (kept.length === 0) continue;
+        const { finding, advice } = invariants[name];
+        const refs = kept.slice(0, 5).map(({ ref }) => ref);
+        log.warn({ invariant: name, finding, count: kept.length, refs, advice }, "an invariant does not hold");
+      }
+    },
+  };
+}
+
+/** The roles of services are told to look rows up one by one, which is right for everything but this. */
+const ownPlans = `
+  set local statement_timeout = ${statementMs}; set local enable_seqscan = on; set local enable_hashjoin = on;
+  set local enable_mergejoin = on; set local enable_bitmapscan = on; set local plan_cache_mode = auto`;
+
+/** False if it was stopped before. */
+function hasPassed(ms: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const end = (isOver: boolean) => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+      resolve(isOver);
+    };
+    const stop = () => end(false);
+    const timer = setTimeout(() => end(true), ms);
+    signal.addEventListener("abort", stop);
+    if (signal.aborted) stop();
+  });
+}
