@@ -33,7 +33,7 @@ export function statementOf(
   const relations = [
     `settled as (select clock_timestamp() - interval '${Math.round(settleMs)} milliseconds' as time)`,
     `fact as not materialized (${each((schema) => `select '${schema}' as context, e.* from ${schema}.event e`)})`,
-    `unpublished as not materialized (${each(
+    `unpublished as materialized (${each(
       (schema) => `select '${schema}' as context, o.position, l.aggregate_id, l.sequence
                      from ${schema}.outbox o cross join lateral unnest(o.aggregate_ids, o.sequences) as l (aggregate_id, sequence)`,
     )})`,
