@@ -52,14 +52,14 @@ export const executionInvariants = {
     sql: `
       select t.job_id || '/' || t.name as ref
         from job.step t
-        left join execution.execution e on e.job_id = t.job_id and e.step = t.name and e.state = 'SUCCEEDED'
-       where t.state = 'SUCCEEDED'
+        left join (select job_id, step, count(*) as count from execution.execution where state = 'SUCCEEDED' group by job_id, step) e
+          on e.job_id = t.job_id and e.step = t.name
+       where t.state = 'SUCCEEDED' and coalesce(e.count, 0) <> 1
          -- What only waits, or is its items, is not executed itself.
          and not exists (select from job.job j, json_array_elements(j.spec->'steps') p
                           where j.id = t.job_id and j.is_workflow and p->>'name' = coalesce(t.parent, t.name)
                             and (coalesce(p->'approval', p->'signal', p->'sleep', p->'subJob') is not null
-                                 or (p->'forEach' is not null and t.parent is null)))
-       group by t.job_id, t.name having count(e.id) <> 1`,
+                                 or (p->'forEach' is not null and t.parent is null)))`,
     advice: keepForUs,
   },
   "starts-are-told": {
