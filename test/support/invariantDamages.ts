@@ -140,6 +140,31 @@ export const damages: Readonly<Record<InvariantName, Damage>> = {
   "items-end-with-their-step": { sql: set("job.step", "end_time = null, state = 'READY'", "name = 'resize[1]'") },
   "job-ends-as-decided": { sql: `update job.job set ending = '{"outcome": "FAILED"}' where ${isWorkflow};` },
 
+  "parents-hear-of-ends": {
+    sql: `${set("job.step", "end_time = null, state = 'SUSPENDED'", "name = 'main'")}
+          update job.job set parent_job_id = '${ids.job}', parent_step = 'main', parent_attempt = 2 where ${isWorkflow};`,
+  },
+  "sub-jobs-have-a-parent": {
+    sql: `update job.job set parent_job_id = '${ids.nobody}', parent_step = 'main', parent_attempt = 1;`,
+  },
+  "errands-are-run": {
+    sql: `insert into job.errand (child_job_id, kind, parent_job_id, step, attempt)
+          values ('${ids.nobody}', 'CANCEL', '${ids.job}', 'main', 1);`,
+  },
+  "signals-are-taken": {
+    sql: `update job.job set spec = '{"steps": [{"name": "resize", "signal": {"name": "go"}}]}' where ${isWorkflow};
+          ${set("job.step", `end_time = null, state = 'SUSPENDED', state_time = ${old}`, "name = 'resize'")}
+          insert into job.signal (job_id, name, payload, create_time) values ('${ids.workflow}', 'go', '{}', ${old});`,
+  },
+  "only-paused-jobs-are-held": {
+    sql: `${set("orchestrator.saga", `stage = 'WAITING', is_held = true, hold_time = ${old}`, isSecond)}
+          update job.job set state_time = ${old};`,
+  },
+
+  "told-runs-have-one-job": {
+    sql: `insert into job.event (aggregate_id, sequence, id, tenant, noun, event, correlation_id, causation_id, data)
+          values (gen_random_uuid(), 1, gen_random_uuid(), 'default', 'schedule', 'fired', '', '', '{"jobId": "none"}');`,
+  },
   "schedules-fire-in-time": { sql: `update job.schedule set next_fire_time = ${old};` },
   "runs-have-a-job": { sql: `update job.schedule set last_job_id = '${ids.nobody}';` },
   "buffered-runs-begin": { sql: `update job.schedule set buffered_time = ${old}, update_time = ${old};` },

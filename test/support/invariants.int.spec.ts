@@ -71,6 +71,7 @@ const repaired = invariantNames.filter((name) => invariants[name].repair !== und
 const setGoing: Partial<Record<InvariantName, string>> = {
   "ready-steps-have-a-saga": `select from job.outbox where '${ids.job}' = any(aggregate_ids)`,
   "sagas-end-with-their-job": `select from orchestrator.saga where id = '${ids.second}' and wakeup_time <= clock_timestamp()`,
+  "parents-hear-of-ends": `select from job.errand where child_job_id = '${ids.workflow}'`,
   "sagas-hear-of-ends": `select from orchestrator.saga where id = '${ids.second}' and wakeup_time <= clock_timestamp()`,
   "reservations-end-with-their-saga": `select from provider.reservation where id = '${ids.second}' and expire_time <= clock_timestamp()`,
 };

@@ -55,6 +55,9 @@ export const executionInvariants = {
         left join (select job_id, step, count(*) as count from execution.execution where state = 'SUCCEEDED' group by job_id, step) e
           on e.job_id = t.job_id and e.step = t.name
        where t.state = 'SUCCEEDED' and coalesce(e.count, 0) <> 1
+         -- A retry keeps what has succeeded in the job it is a retry of.
+         and not exists (select from execution.execution kept
+                          where kept.id = t.execution_id and kept.job_id <> t.job_id and kept.step = t.name and kept.state = 'SUCCEEDED')
          -- What only waits, or is its items, is not executed itself.
          and not exists (select from job.job j, json_array_elements(j.spec->'steps') p
                           where j.id = t.job_id and j.is_workflow and p->>'name' = coalesce(t.parent, t.name)

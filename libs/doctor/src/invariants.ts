@@ -9,11 +9,13 @@ import { queueInvariants } from "./queueInvariants.ts";
 import { runnerInvariants } from "./runnerInvariants.ts";
 import { sagaInvariants } from "./sagaInvariants.ts";
 import { scheduleInvariants } from "./scheduleInvariants.ts";
+import { waitInvariants } from "./waitInvariants.ts";
 import { workflowInvariants } from "./workflowInvariants.ts";
 
 const all = {
   ...jobInvariants,
   ...workflowInvariants,
+  ...waitInvariants,
   ...scheduleInvariants,
   ...factInvariants,
   ...brokerInvariants,

@@ -132,7 +132,7 @@ export const jobInvariants = {
     sql: `
       select j.id || ' is ' || j.state || ', ' || j.reason as ref
         from job.job j
-       where j.end_time is null and j.state_time < (select time from settled)
+       where j.end_time is null and j.pause_time is null and j.state_time < (select time from settled)
          and not exists (select from job.step s
                           where s.job_id = j.id
                             and (s.state in ('READY', 'RUNNING', 'BACKOFF', 'SUSPENDED') or s.end_time is null and s.due_time is not null))
@@ -159,7 +159,9 @@ export const jobInvariants = {
     holds: "always",
     sql: `
       select job_id || '/' || name || ' was due at ' || due_time as ref
-        from job.step where due_time < (select time from settled) - interval '1 minute' and end_time is null`,
+        from job.step s
+       where due_time < (select time from settled) - interval '1 minute' and end_time is null
+         and not exists (select from job.job j where j.id = s.job_id and j.pause_time is not null)`,
     advice: "see whether the job service runs: capstan system health",
   },
 } as const satisfies Invariants;

@@ -25,6 +25,18 @@ export const scheduleInvariants = {
         from job.schedule s left join job.job j on j.id = s.last_job_id where s.last_job_id is not null and j.id is null`,
     advice: "harmless if the job was deleted by hand; otherwise run the schedule now",
   },
+  "told-runs-have-one-job": {
+    finding: "a run that a schedule tells of has not exactly one job, or is told twice",
+    meaning: "What was to be done at that time was not done, or was done twice.",
+    severity: "error",
+    reads: ["job"],
+    holds: "history",
+    sql: `
+      select f.data->>'jobId' as ref
+        from fact f left join job.job j on j.id::text = f.data->>'jobId' and j.schedule_id = f.aggregate_id
+       where f.context = 'job' and f.noun = 'schedule' and f.event = 'fired' group by f.data->>'jobId' having count(j.id) <> 1`,
+    advice: "harmless if the job was deleted by hand; otherwise report it",
+  },
   "buffered-runs-begin": {
     finding: "a run of a schedule waits for another one that has ended",
     meaning: "The run would begin only when the schedule is next looked at, or never.",
