@@ -4,7 +4,7 @@
  */
 import type { Pool } from "pg";
 import type { Db } from "./db.ts";
-import { noteFacts } from "./freshFacts.ts";
+import { noteFacts, noteListedAgain } from "./freshFacts.ts";
 import { inTransaction } from "./transaction.ts";
 
 /** Something that happened to an aggregate, in the past tense, as it is written with the change it tells of. */
@@ -119,7 +119,7 @@ export async function listFacts(
  * aggregate; meanwhile the relay stands still, and whoever appends waits.
  */
 export async function requeueFacts(pool: Pool, since: Date | null): Promise<number> {
-  return inTransaction(pool, async (db) => {
+  const added = await inTransaction(pool, async (db) => {
     await db.query("set local statement_timeout = 0; set local lock_timeout = 0");
     await db.query(`select pg_advisory_xact_lock(${relayLock})`);
     await db.query("lock table outbox in share row exclusive mode");
@@ -148,6 +148,8 @@ export async function requeueFacts(pool: Pool, since: Date | null): Promise<numb
     );
     return rows[0]?.added ?? 0;
   });
+  noteListedAgain(pool);
+  return added;
 }
 
 /** Of those that are listed again; of others a row lists those that were appended together. */
@@ -157,8 +159,8 @@ const factsARow = 500;
  * Lists the terminal facts of aggregates for publishing again, for somebody who may have missed them; gives back how many. Whatever
  * has not ended is passed by. Nothing of an aggregate comes after its end, so that no order can break.
  */
-export async function requeueTerminalFacts(db: Db, aggregateIds: readonly string[]): Promise<number> {
-  const { rows } = await db.query<{ count: number }>({
+export async function requeueTerminalFacts(pool: Pool, aggregateIds: readonly string[]): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>({
     name: "requeue_terminal_facts",
     text: `insert into outbox (aggregate_ids, sequences)
            select array_agg(aggregate_id), array_agg(sequence)
@@ -167,7 +169,9 @@ export async function requeueTerminalFacts(db: Db, aggregateIds: readonly string
            returning cardinality(sequences) as count`,
     values: [aggregateIds],
   });
-  return rows[0]?.count ?? 0;
+  const count = rows[0]?.count ?? 0;
+  if (count > 0) noteListedAgain(pool);
+  return count;
 }
 
 /** The key of the lock that a pass of the relay holds; one for each schema. */

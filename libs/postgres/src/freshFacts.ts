@@ -13,12 +13,17 @@ export interface ListedFacts {
   readonly facts: readonly StoredFact[];
 }
 
-type Reader = (listed: readonly ListedFacts[]) => void;
+interface Reader {
+  /** After the COMMIT of each transaction of the pool, in the order in which they were appended. */
+  readonly onCommit: (listed: readonly ListedFacts[]) => void;
+  /** Facts of the log were listed again; what was handed over before may stand elsewhere in the list now. */
+  readonly onListedAgain: () => void;
+}
 
 const readers = new WeakMap<Pool, Reader>();
 const appended = new WeakMap<Db, ListedFacts[]>();
 
-/** Has the facts of every transaction of this pool handed to `reader` after its COMMIT, in the order in which they were appended. */
+/** Hands the facts that this process appends to one reader. */
 export function readFreshFacts(pool: Pool, reader: Reader): void {
   readers.set(pool, reader);
 }
@@ -31,8 +36,12 @@ export function collectFacts(pool: Pool, transaction: Db): () => void {
   appended.set(transaction, listed);
   return () => {
     appended.delete(transaction);
-    if (listed.length > 0) reader(listed);
+    if (listed.length > 0) reader.onCommit(listed);
   };
+}
+
+export function noteListedAgain(pool: Pool): void {
+  readers.get(pool)?.onListedAgain();
 }
 
 /** Notes facts that were appended in a transaction; outside of one, and where nobody reads, nothing. */

@@ -244,6 +244,24 @@ test("facts listed again go out before the younger ones of their aggregates", as
   expect(sequencesOf(broker.stored, id)).toEqual(oneTo(6));
 });
 
+test("facts listed again go out at once, before what waits in memory of their aggregates", async () => {
+  let isStored = true;
+  const broker = createBroker();
+  const { commit } = await startFreshRelay((facts) =>
+    isStored ? broker.publish(facts) : Promise.reject(new Error("away")),
+  );
+  const id = uuidv7();
+  await commit(...exampleFacts(id, 3));
+  await eventually(isListEmpty);
+  isStored = false; // the store is lost, and with it what was published
+  await commit(exampleFact({ aggregateId: id, sequence: 4 }));
+  expect(await requeueFacts(pool, null)).toBeGreaterThan(2);
+  broker.stored.length = 0;
+  isStored = true;
+  await eventually(isListEmpty, 5_000);
+  expect([...new Set(sequencesOf(broker.stored, id))]).toEqual(oneTo(4));
+});
+
 test("connections that are cut at any moment do not stop the relay, and lose nothing", async () => {
   const broker = createBroker();
   const relay = startRelay({ pool, context: "job", publish: broker.publish, log, app: loops });

@@ -37,8 +37,8 @@ export interface RelayOptions {
 
 export interface Relay {
   /**
-   * Call it after something was listed outside of a transaction of this pool, or again; without it that waits for the next poll, up to
-   * 11 s. What a transaction appends is published after its COMMIT without being asked for.
+   * Call it after something was appended outside of a transaction of this pool; without it that waits for the next poll, up to 11 s.
+   * What a transaction appends, and what is listed again, is published without being asked for.
    */
   wake(): void;
   stop(): Promise<void>;
@@ -67,12 +67,15 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     read: async (db) => [{ value: await outboxAgeSeconds(db), attributes: { context } }],
   });
 
-  readFreshFacts(pool, (listed) => {
-    if (mustList) return; // they will be read with the list, which is being read or is due
-    fresh.push(...listed);
-    for (const each of listed) held = plus(held, sizeOf(each));
-    if (held.facts > maxFresh.facts || held.bytes > maxFresh.bytes) list();
-    loop.wake();
+  readFreshFacts(pool, {
+    onListedAgain: wake,
+    onCommit(listed) {
+      if (mustList) return; // they will be read with the list, which is being read or is due
+      fresh.push(...listed);
+      for (const each of listed) held = plus(held, sizeOf(each));
+      if (held.facts > maxFresh.facts || held.bytes > maxFresh.bytes) list();
+      loop.wake();
+    },
   });
 
   /** Nothing that is in memory is older than what is listed, and all of it is. */
@@ -246,23 +249,30 @@ async function keepListed(db: Db, position: number, facts: readonly StoredFact[]
   });
 }
 
-/** So many rows of others are looked at; when there are more, all that follows something counts as late. */
+/** So many rows of others are looked at; when there are more, the list is read. */
 const maxOthers = 100;
 
-/** Tells of a fact whether an older one of its aggregate is listed in another row: another process has written it. */
+/**
+ * Tells of a fact whether an older one of its aggregate is listed in another row: another process has written it. All of them are late
+ * if the list was made anew meanwhile.
+ */
 async function findLate(db: Db, batch: readonly ListedFacts[]): Promise<(fact: StoredFact) => boolean> {
   const isFollower = ({ sequence }: StoredFact) => sequence > 1;
   if (!batch.some(({ facts }) => facts.some(isFollower))) return () => false;
-  const { rows } = await db.query<{ aggregate_ids: string[]; sequences: number[] }>({
+  const ours = new Set(batch.map(({ position }) => position));
+  const { rows } = await db.query<{ position: number; aggregate_ids: string[]; sequences: number[] }>({
     name: "relay_find_others",
-    text: `select aggregate_ids, sequences
+    text: `select position,
+                  case when position = any($1::bigint[]) then '{}' else aggregate_ids end as aggregate_ids,
+                  case when position = any($1::bigint[]) then '{}' else sequences end as sequences
              from outbox
-            where position < (select max(position) from unnest($1::bigint[]) as ours (position)) and position <> all($1::bigint[])
+            where position <= (select max(position) from unnest($1::bigint[]) as ours (position))
             order by position
-            limit ${maxOthers}`,
-    values: [batch.map(({ position }) => position)],
+            limit $2`,
+    values: [[...ours], ours.size + maxOthers],
   });
-  if (rows.length === maxOthers) return isFollower;
+  const found = rows.filter(({ position }) => ours.has(position)).length;
+  if (found < ours.size) return () => true; // too many others, or ours are not where they were
   const firsts = new Map<string, number>();
   for (const { aggregate_ids: ids, sequences } of rows) {
     for (const [at, sequence] of sequences.entries()) {

@@ -22,8 +22,6 @@ import { findMarks, type Stopped, type StopRequest, stopExecutions } from "./sto
 export interface ExecutionInternalDeps {
   readonly pool: Pool;
   readonly runner: Runner;
-  /** Facts were listed for publishing again. */
-  readonly onListedAgain: () => void;
   /** There are executions on record that this runner may have to take up. */
   readonly onUnknown: () => void;
 }
@@ -54,7 +52,7 @@ async function startExecutions(
   });
   const known = [...unique.keys()].filter((id) => !added.has(id));
   const marks = known.length === 0 ? new Set() : await findMarks(pool, known);
-  await tellEndsAgain(known, deps);
+  if (known.length > 0) await requeueTerminalFacts(pool, known);
   const answered = new Set<string>();
   const outcomes = assignments.map(({ id }): StartOutcome => {
     if (marks.has(id)) return "START_OUTCOME_STOPPED";
@@ -65,10 +63,6 @@ async function startExecutions(
   return { outcomes };
 }
 
-async function tellEndsAgain(ids: readonly string[], { pool, onListedAgain }: ExecutionInternalDeps): Promise<void> {
-  if (ids.length > 0 && (await requeueTerminalFacts(pool, ids)) > 0) onListedAgain();
-}
-
 async function stopAll(stops: readonly StopRequest[], deps: ExecutionInternalDeps): Promise<void> {
   const { pool, runner } = deps;
   let asked = new Map(stops.map((stop) => [stop.id, stop]));
@@ -77,10 +71,8 @@ async function stopAll(stops: readonly StopRequest[], deps: ExecutionInternalDep
     // Also what was asked before: the answer to that commit may have been lost, and then nobody has told the runner.
     const stopping = stopped.filter((each) => each.outcome === "STOPPING");
     runner.stop(new Map(stopping.map(({ id, reason, message }): [string, Stop] => [id, { reason, message }])));
-    await tellEndsAgain(
-      stopped.filter(({ outcome }) => outcome === "ENDED").map(({ id }) => id),
-      deps,
-    );
+    const ended = stopped.filter(({ outcome }) => outcome === "ENDED").map(({ id }) => id);
+    if (ended.length > 0) await requeueTerminalFacts(pool, ended);
     // What is in no answer was being recorded at the same moment and is there now.
     const answered = new Set(stopped.map(({ id }) => id));
     asked = new Map([...asked].filter(([id]) => !answered.has(id)));

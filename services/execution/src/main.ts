@@ -48,7 +48,7 @@ export async function start(app: App, config: Config): Promise<void> {
   await app.untilReady("stream", () => ensureStream(nats, { context: schema }, log));
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
-  const relay = startRelay({ pool, context: schema, publish, log, app });
+  startRelay({ pool, context: schema, publish, log, app });
 
   const installation = await readInstallation(pool);
   const leaseMs = config.CAPSTAN_WORKER_LEASE_MS;
@@ -145,7 +145,7 @@ export async function start(app: App, config: Config): Promise<void> {
   app.addService(ExecutionServiceService, createExecutionService({ db: pool, wakes, isWrittenHere: runner.knows }));
   app.addService(
     ExecutionInternalServiceService,
-    createExecutionInternalService({ pool, runner, onListedAgain: relay.wake, onUnknown: reaper.wake }),
+    createExecutionInternalService({ pool, runner, onUnknown: reaper.wake }),
   );
 }
 
