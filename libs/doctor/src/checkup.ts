@@ -12,11 +12,12 @@ export interface CheckupOptions {
   readonly pool: Pool;
   readonly schema: Schema;
   readonly log: Log;
-  /** Between two looks; an hour when absent. */
-  readonly intervalMs?: number;
   /** After which a finding is looked for again before it counts; a minute when absent. */
   readonly againMs?: number;
 }
+
+/** From one look to the next. */
+export const checkupIntervalMs = 3_600_000;
 
 const settleMs = 60_000;
 const limit = 100;
@@ -31,7 +32,7 @@ export function namesFor(schema: Schema): readonly InvariantName[] {
 }
 
 export interface Checkup {
-  /** One look; resolves with how many break each invariant. A finding counts when the next look, `againMs` later, still has it. */
+  /** Looks once, and for what was found again `againMs` later: only what is still there counts. */
   once(signal: AbortSignal): Promise<void>;
 }
 
@@ -52,7 +53,7 @@ export function createCheckup({ pool, schema, log, againMs = 60_000 }: CheckupOp
     examine(
       ({ text, values }) =>
         inTransaction(pool, async (db) => {
-          await db.query(ownPlans);
+          await db.query(`set local statement_timeout = ${statementMs}`);
           return (await db.query<{ ref: string; key?: string }>(text, values)).rows;
         }),
       { names: of, from: [schema], settleMs, limit },
@@ -77,11 +78,6 @@ export function createCheckup({ pool, schema, log, againMs = 60_000 }: CheckupOp
     },
   };
 }
-
-/** The roles of services are told to look rows up one by one, which is right for everything but this. */
-const ownPlans = `
-  set local statement_timeout = ${statementMs}; set local enable_seqscan = on; set local enable_hashjoin = on;
-  set local enable_mergejoin = on; set local enable_bitmapscan = on; set local plan_cache_mode = auto`;
 
 /** False if it was stopped before. */
 function hasPassed(ms: number, signal: AbortSignal): Promise<boolean> {

@@ -12,7 +12,7 @@ export const waitInvariants = {
       select s.job_id || '/' || s.name || ' waits for ' || c.id as ref, c.id::text as key
         from job.job c
         join job.step s on s.job_id = c.parent_job_id and s.name = c.parent_step and s.attempt = c.parent_attempt
-       where c.end_time < (select time from settled) and s.end_time is null
+       where c.parent_job_id is not null and c.end_time < (select time from settled) and s.end_time is null
          and not exists (select from job.errand e where e.child_job_id = c.id)`,
     advice: "tell it again with --fix",
     repair: {

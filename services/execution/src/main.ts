@@ -1,4 +1,5 @@
 /** The execution service from start to end: what is opened here is closed in reverse. */
+import { checkupIntervalMs, createCheckup } from "@capstan/doctor/checkup";
 import { connectTo } from "@capstan/grpc";
 import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
 import { migrate, openPool, startRelay } from "@capstan/postgres";
@@ -49,6 +50,8 @@ export async function start(app: App, config: Config): Promise<void> {
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
   startRelay({ pool, context: schema, publish, log, app });
+  const { once } = createCheckup({ pool, schema, log });
+  app.startLoop({ name: "examine-invariants", intervalMs: checkupIntervalMs, once });
 
   const installation = await readInstallation(pool);
   const leaseMs = config.CAPSTAN_WORKER_LEASE_MS;

@@ -1,4 +1,5 @@
 /** The job service from start to end: what is opened here is closed in reverse. */
+import { checkupIntervalMs, createCheckup } from "@capstan/doctor/checkup";
 import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
 import { migrate, openPool, startRelay } from "@capstan/postgres";
 import { JobInternalServiceService } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
@@ -38,6 +39,8 @@ export async function start(app: App, config: Config): Promise<void> {
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
   startRelay({ pool, context: schema, publish, log, app });
+  const { once } = createCheckup({ pool, schema, log });
+  app.startLoop({ name: "examine-invariants", intervalMs: checkupIntervalMs, once });
   const noteJobs = startJobTelemetry(pool);
   const onCommit = (jobs: readonly Job[]) => {
     plans.note(jobs);

@@ -1,4 +1,5 @@
 /** The orchestrator from start to end: what is opened here is closed in reverse. */
+import { checkupIntervalMs, createCheckup } from "@capstan/doctor/checkup";
 import { connectTo } from "@capstan/grpc";
 import { connectNats, consumeFacts, createPublisher, ensureStream, type ReceivedFact } from "@capstan/messaging";
 import { migrate, openPool, startRelay } from "@capstan/postgres";
@@ -51,6 +52,8 @@ export async function start(app: App, config: Config): Promise<void> {
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
   startRelay({ pool, context: schema, publish, log, app });
+  const { once } = createCheckup({ pool, schema, log });
+  app.startLoop({ name: "examine-invariants", intervalMs: checkupIntervalMs, once });
   const queues = createKnownQueues(pool);
   const base = { pool, contexts, queues, recent: createRecentSagas() };
   const noteSagas = startSagaTelemetry(pool);

@@ -1,4 +1,5 @@
 /** The provider service from start to end: what is opened here is closed in reverse. */
+import { checkupIntervalMs, createCheckup } from "@capstan/doctor/checkup";
 import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
 import { migrate, openPool, startRelay } from "@capstan/postgres";
 import { ProviderInternalServiceService } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
@@ -29,6 +30,8 @@ export async function start(app: App, config: Config): Promise<void> {
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
   startRelay({ pool, context: schema, publish, log, app });
+  const { once } = createCheckup({ pool, schema, log });
+  app.startLoop({ name: "examine-invariants", intervalMs: checkupIntervalMs, once });
 
   const capacity = createCapacity(pool);
   const failureThreshold = config.CAPSTAN_HEALTH_FAILURE_THRESHOLD;
