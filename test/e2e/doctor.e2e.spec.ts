@@ -29,11 +29,18 @@ function doctor(...args: readonly string[]): Promise<Report & { readonly code: n
   });
 }
 
+async function countLive(): Promise<number> {
+  return (await queryOnce(platform().database.adminUrl, "select from job.job where end_time is null")).length;
+}
+
 test("a platform under load is well", async () => {
   const { capstan } = platform();
   let isOver = false;
   const load = (async () => {
-    for (let batch = 1; !isOver; batch += 1) await submitBatch(capstan, `load-${batch}`, 300);
+    for (let batch = 1; !isOver; batch += 1) {
+      await submitBatch(capstan, `load-${batch}`, 300);
+      await eventually(async () => expect(await countLive()).toBeLessThan(200), 30_000);
+    }
   })();
   try {
     for (let look = 0; look < 3; look += 1) {
