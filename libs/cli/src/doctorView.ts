@@ -16,7 +16,7 @@ const maxShown = 10;
 export function reportJson(report: Report, repairs: Repairs): object {
   return {
     examined: report.examined,
-    found: report.broken.map(({ name, findings }) => {
+    found: report.broken.map(({ name, findings, isMore }) => {
       const { severity, finding, meaning, advice, repair } = invariants[name];
       return {
         invariant: name,
@@ -25,6 +25,7 @@ export function reportJson(report: Report, repairs: Repairs): object {
         meaning,
         advice,
         refs: findings.map(({ ref }) => ref),
+        isMore,
         repair: repair?.does ?? null,
         ...(repairs.has(name) ? { repairState: repairs.get(name) } : {}),
       };
@@ -36,16 +37,17 @@ export function reportJson(report: Report, repairs: Repairs): object {
 
 /** The report for people: what was found, what it means, which rows, and what to do about it. */
 export function formatReport(report: Report, repairs: Repairs): string {
-  const blocks = report.broken.map(({ name, findings }) => {
+  const blocks = report.broken.map(({ name, findings, isMore }) => {
     const { severity, finding, meaning, advice, repair } = invariants[name];
     const more = findings.length - maxShown;
     return [
-      `${severity.toUpperCase()}  ${finding}  (${name}, ${findings.length} found)`,
+      `${severity.toUpperCase()}  ${finding}  (${name}, ${findings.length}${isMore ? " or more" : ""} found)`,
       `  ${meaning}`,
       ...findings.slice(0, maxShown).map(({ ref }) => `    ${visibleText(ref)}`),
       ...(more > 0 ? [`    … and ${more} more; --output json shows them`] : []),
       `  Do: ${advice}`,
       ...repairLines(repair?.does, repairs.get(name)),
+      ...(isMore && repairs.has(name) ? ["  there is more than was looked at: run it again"] : []),
     ].join("\n");
   });
   const unexamined = report.unexamined.map(({ name, why }) => `not examined: ${name}: ${visibleText(why)}`);

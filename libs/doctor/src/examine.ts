@@ -16,6 +16,8 @@ export interface Examination {
   readonly name: InvariantName;
   /** At most `limit`. */
   readonly findings: readonly Finding[];
+  /** There are more than these. */
+  readonly isMore: boolean;
   /** Why it could not be examined, for people; null if it was. */
   readonly failure: string | null;
 }
@@ -45,11 +47,15 @@ export async function examine(
 ): Promise<readonly Examination[]> {
   const examinations: Examination[] = [];
   for (const name of names) {
-    const statement = statementOf(invariants[name], from, { observed, settleMs, limit });
+    const statement = statementOf(invariants[name], from, { observed, settleMs, limit: limit + 1 });
     if (statement === null) continue;
     const examined = await run(statement).then(
-      (rows) => ({ findings: rows.map(({ ref = "", key = "" }) => ({ ref, key })), failure: null }),
-      (error: unknown) => ({ findings: [], failure: failureOf(error) }),
+      (rows) => ({
+        findings: rows.slice(0, limit).map(({ ref = "", key = "" }) => ({ ref, key })),
+        isMore: rows.length > limit,
+        failure: null,
+      }),
+      (error: unknown) => ({ findings: [], isMore: false, failure: failureOf(error) }),
     );
     examinations.push({ name, ...examined });
   }
