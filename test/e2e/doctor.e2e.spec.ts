@@ -1,10 +1,11 @@
 /** `capstan doctor` on the whole platform: one at work is well, and what is broken is found and mended while the services run. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { expect, test } from "vitest";
 import { queryOnce } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
-import { submitBatch } from "../support/jobs.ts";
+import { seconds, sh, submitBatch } from "../support/jobs.ts";
 import { usePlatform } from "../support/usePlatform.ts";
 
 const platform = usePlatform();
@@ -29,6 +30,30 @@ function doctor(...args: readonly string[]): Promise<Report & { readonly code: n
   });
 }
 
+/** Items, a time that is waited for, a step that is tried again, and one that fails and is undone. */
+const aWorkflow = SubmitJobRequest.fromPartial({
+  spec: {
+    name: "workflow",
+    steps: [
+      { name: "list", ...sh("echo 'CAPSTAN_OUTPUT=[1,2,3,4,5]'"), compensate: "undo" },
+      {
+        name: "each",
+        dependsOn: ["list"],
+        forEach: { expression: "steps.list.result", maxParallel: 4 },
+        ...sh("true"),
+      },
+      { name: "pause", dependsOn: ["list"], sleep: { duration: seconds(0.5) } },
+      {
+        name: "fail",
+        dependsOn: ["each", "pause"],
+        ...sh("exit 1"),
+        retry: { maxAttempts: 2, initialBackoff: seconds(1) },
+      },
+      { name: "undo", ...sh("true") },
+    ],
+  },
+} as Parameters<typeof SubmitJobRequest.fromPartial>[0]);
+
 async function countLive(): Promise<number> {
   return (await queryOnce(platform().database.adminUrl, "select from job.job where end_time is null")).length;
 }
@@ -39,11 +64,13 @@ test("a platform under load is well", async () => {
   const load = (async () => {
     for (let batch = 1; !isOver; batch += 1) {
       await submitBatch(capstan, `load-${batch}`, 300);
+      const { results } = await capstan.jobs.submitJobs({ requests: Array.from({ length: 10 }, () => aWorkflow) });
+      expect(results.map(({ outcome }) => outcome?.$case)).toEqual(results.map(() => "accepted"));
       await eventually(async () => expect(await countLive()).toBeLessThan(200), 30_000);
     }
   })();
   try {
-    for (let look = 0; look < 3; look += 1) {
+    for (let look = 0; look < 4; look += 1) {
       expect(await doctor()).toMatchObject({ code: 0, found: [], unexamined: [] });
     }
   } finally {
@@ -64,3 +91,12 @@ test("a fact that is on no stream is found, listed again with --fix, and publish
   expect(await doctor("--fix")).toMatchObject({ code: 4, found: [{ repairState: { state: "done" } }] });
   await eventually(async () => expect((await doctor()).code).toBe(0), 30_000);
 }, 90_000);
+
+test("each service says in its metrics that its own schema is well", async () => {
+  for (const { name, healthAddress } of Object.values(platform().services)) {
+    const text = await (await fetch(`http://${healthAddress}/metrics`)).text();
+    expect(text).toMatch(
+      new RegExp(`^capstan_invariant_violations\\{context="${name}",invariant="facts-are-published"\\} 0`, "m"),
+    );
+  }
+});
