@@ -121,6 +121,17 @@ const trials: Readonly<Record<string, (line: string) => Promise<void>>> = {
     const { code, stdout } = await type(line).ended;
     expect({ code, stdout }).toEqual({ code: 0, stdout: "examples/ci.yaml: the job can be submitted\n" });
   },
+  "npx capstan explain <job id>": async (line) => {
+    expect((await type("npx capstan job submit -f examples/handler.yaml").ended).code).toBe(0);
+    const id = await jobNamed("handler");
+    const explained = line.replace("<job id>", id);
+    await eventually(async () => expect((await type(explained).ended).stdout).toMatch(/NO_PROVIDER_MATCHES/), 30_000);
+    expect((await type(`npx capstan job cancel ${id}`).ended).code).toBe(0);
+  },
+  "npx capstan queue set mail --max-running 5": async (line) => {
+    const { code, stdout } = await type(line).ended;
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/mail/) });
+  },
   "npx capstan job list --state failed": async (line) => {
     const { code, stdout } = await type(line).ended;
     expect(code).toBe(0);
