@@ -226,7 +226,13 @@ steps: [{ command: ["true"] }]
     field: "priority",
     line: 8,
     description: "is 1000; it must be from -100 to 100",
+    isNote: false,
   });
+  const nowhere = await capstan(["job", "validate", "-f", "-"], "name: x\nsteps:\n  - handler: nobody-has-it\n");
+  expect(nowhere).toMatchObject({ exitCode: 0, stderr: "" });
+  expect(nowhere.stdout).toMatch(
+    /^standard input: the job can be submitted\nstandard input:3: note: steps\[0\] could be placed nowhere now: .+\n$/,
+  );
   const unreadable = await capstan(["job", "validate", "-f", "-"], "nmae: x");
   expect(unreadable).toMatchObject({ exitCode: 2, stdout: "" });
   expect(await capstan(["job", "validate", "-f", `${examples}saga.yaml`])).toMatchObject({ exitCode: 0, stderr: "" });

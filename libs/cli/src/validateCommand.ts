@@ -1,4 +1,7 @@
-/** `capstan job validate`: everything that is wrong with a job file, with the line where it stands. Nothing is submitted. */
+/**
+ * `capstan job validate`: everything that is wrong with a job file, with the line where it stands, and which steps nothing could be
+ * found for at present. Nothing is submitted, and nothing is held.
+ */
 import type { Capstan } from "@capstan/client";
 import type { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import type { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
@@ -18,6 +21,8 @@ interface Problem {
   readonly field: string;
   readonly line: number;
   readonly description: string;
+  /** The platform accepts it all the same: it may be cured by then. */
+  readonly isNote: boolean;
 }
 
 interface FieldProblem {
@@ -43,6 +48,20 @@ async function problemsOf(capstan: Capstan, specs: readonly JobSpec[]): Promise<
   return problems;
 }
 
+/** Of so many jobs of a file it is asked where they could be placed. */
+const maxPlaced = 20;
+
+/** What no provider could take at present, of each that is otherwise good. */
+async function notesOf({ queues }: Capstan, spec: JobSpec): Promise<readonly FieldProblem[]> {
+  const { attempts } = await queues.explainJob({ jobId: "", spec });
+  return attempts
+    .filter(({ reason }) => reason === "REASON_NO_PROVIDER_MATCHES")
+    .map(({ step, message }) => ({
+      field: `steps[${spec.steps.findIndex(({ name }) => (name || "main") === step)}]`,
+      description: `could be placed nowhere now: ${message}`,
+    }));
+}
+
 /** A field as it stands in the file, which holds nothing but specs. */
 function withoutRequest({ field, description }: FieldProblem): FieldProblem {
   return { field: field.replace(/^requests\[\d+\]\./, "").replace(/^spec(\.|$)/, ""), description };
@@ -52,30 +71,45 @@ async function validate({ file, ...options }: CommonOptions & { readonly file: s
   const content = await readJobFile(file);
   const name = nameOfJobFile(file);
   const specs = parseJobFile(content, name);
-  const answers = await withCapstan(options, (capstan) => problemsOf(capstan, specs));
+  const { answers, notes } = await withCapstan(options, async (capstan) => {
+    const answers = await problemsOf(capstan, specs);
+    const good = specs.map((spec, job) => (answers[job]?.length === 0 && job < maxPlaced ? spec : null));
+    const notes = await Promise.all(good.map((spec) => (spec === null ? [] : notesOf(capstan, spec))));
+    return { answers, notes };
+  });
   const lines = jobFileLines(content);
-  const problems = answers
-    .flatMap((fields, job) =>
+  const found = (of: readonly (readonly FieldProblem[])[], isNote: boolean) =>
+    of.flatMap((fields, job) =>
       fields.map(
-        ({ field, description }): Problem => ({ job: job + 1, field, line: lines[job]?.(field) ?? 1, description }),
+        ({ field, description }): Problem => ({
+          job: job + 1,
+          field,
+          line: lines[job]?.(field) ?? 1,
+          description,
+          isNote,
+        }),
       ),
-    )
-    .toSorted((left, right) => left.line - right.line);
+    );
+  const problems = [...found(answers, false), ...found(notes, true)].toSorted((left, right) => left.line - right.line);
+  const told = problems.map(({ field, line, description, isNote }) =>
+    visibleText(`${name}:${line}: ${isNote ? "note: " : ""}${field === "" ? "the job" : field} ${description}`),
+  );
+  const isGood = problems.every(({ isNote }) => isNote);
   const count = specs.length === 1 ? "the job" : `all ${specs.length} jobs`;
   if (options.output !== "table") await print(options.output, problems, () => "");
-  else if (problems.length === 0)
-    await print(options.output, null, () => `${visibleText(name)}: ${count} can be submitted\n`);
-  if (problems.length === 0) return;
-  const told = problems.map(
-    ({ field, line, description }) => `${name}:${line}: ${field === "" ? "the job" : field} ${description}`,
-  );
-  throw new ExitError(exitCodes.refused, options.output === "table" ? told.map(visibleText) : []);
+  else if (isGood)
+    await print(options.output, null, () =>
+      [`${visibleText(name)}: ${count} can be submitted`, ...told, ""].join("\n"),
+    );
+  if (!isGood) throw new ExitError(exitCodes.refused, options.output === "table" ? told : []);
 }
 
 /** Adds `validate` to `capstan job`. */
 export function addValidateCommand(job: Command): void {
   withCommon(job.command("validate"))
-    .description("Check the job, or the jobs, of a file against the platform, and tell every problem with its line.")
+    .description(
+      "Check the job, or the jobs, of a file against the platform, and tell every problem with its line, and which steps could be placed nowhere now.",
+    )
     .requiredOption("-f, --file <path>", "the file; - reads standard input")
     .action(validate);
 }
