@@ -9,6 +9,7 @@ import { createEnds } from "./ends.ts";
 import { createFigures, type Figures, percentile } from "./figures.ts";
 import { startLoad } from "./load.ts";
 import type { Options } from "./options.ts";
+import { measurePasses } from "./passFigures.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 import { cpuMs, proportionalMib, residentMib, treeOf } from "./processes.ts";
 import { hasBusybox, measureContainers, measureProcesses, measureSubmit, warmUp } from "./processFigures.ts";
@@ -56,6 +57,7 @@ async function measureRuns(bench: Bench): Promise<void> {
       process.stderr.write(`Capstan, run ${run} of ${options.runs}\n`);
       if (options.parts.has("workers") || options.parts.has("backlog")) await measureWorkers(bench);
       if (options.parts.has("workflows")) await measureChains(jobs);
+      if (options.parts.has("passes")) await measurePasses(bench.servers, bench.figures, options);
       if (options.parts.has("processes")) await measureProcesses(jobs, options);
       if (withContainers) await measureContainers(jobs, options);
       if (options.parts.has("submit")) await measureSubmit(jobs);

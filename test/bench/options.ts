@@ -5,6 +5,7 @@ const parts = [
   "workers",
   "backlog",
   "workflows",
+  "passes",
   "processes",
   "containers",
   "submit",
@@ -19,6 +20,8 @@ export interface Options {
   /** Jobs of each figure of handlers. */
   readonly jobs: number;
   readonly backlog: number;
+  /** Attempts that wait while a scheduling pass is timed. */
+  readonly waiting: number;
   readonly slots: number;
   readonly processJobs: number;
   readonly containers: number;
@@ -36,6 +39,7 @@ Measures the platform on an embedded Postgres and NATS; prints medians and range
   --runs N             how often each figure is measured (3)
   --jobs N             jobs of each figure of handlers (20000)
   --backlog N          jobs that wait before one worker drains them (200000)
+  --waiting N          attempts that wait while a scheduling pass is timed, beside 1000 (1000000)
   --slots N            handlers that the worker runs at once (1000)
   --process-jobs N     jobs that are processes (3000)
   --containers N       jobs that are containers; left out where no Docker engine with busybox answers (40)
@@ -57,6 +61,7 @@ export function readOptions(args: readonly string[]): Options {
         runs: number(3),
         jobs: number(20_000),
         backlog: number(200_000),
+        waiting: number(1_000_000),
         slots: number(1_000),
         "process-jobs": number(3_000),
         containers: number(40),
@@ -76,6 +81,7 @@ export function readOptions(args: readonly string[]): Options {
       runs: positive("runs", values.runs),
       jobs: positive("jobs", values.jobs),
       backlog: positive("backlog", values.backlog),
+      waiting: positive("waiting", values.waiting),
       slots: positive("slots", values.slots),
       processJobs: positive("process-jobs", values["process-jobs"]),
       containers: positive("containers", values.containers),
