@@ -236,17 +236,22 @@ async function publishListed(
     text: "delete from outbox where position = any($1::bigint[])",
     values: [left.filter(({ facts }) => facts.length === 0).map(({ position }) => position)],
   });
-  const refused = left.filter(({ facts }) => facts.length > 0);
-  for (const { position, facts } of refused) await keepListed(db, position, facts);
-  return refused.length === 0;
-}
-
-async function keepListed(db: Db, position: number, facts: readonly StoredFact[]): Promise<void> {
+  const refused = left.flatMap(({ position, facts }) => facts.map((fact) => ({ position, fact })));
+  if (refused.length === 0) return true;
   await db.query({
     name: "relay_keep",
-    text: "update outbox set aggregate_ids = $2::uuid[], sequences = $3::int[] where position = $1",
-    values: [position, facts.map(({ aggregateId }) => aggregateId), facts.map(({ sequence }) => sequence)],
+    text: `update outbox o set aggregate_ids = kept.aggregate_ids, sequences = kept.sequences
+             from (select position, array_agg(aggregate_id order by turn) as aggregate_ids, array_agg(sequence order by turn) as sequences
+                     from unnest($1::bigint[], $2::uuid[], $3::int[]) with ordinality as fact (position, aggregate_id, sequence, turn)
+                    group by position) as kept
+            where o.position = kept.position`,
+    values: [
+      refused.map(({ position }) => position),
+      refused.map(({ fact }) => fact.aggregateId),
+      refused.map(({ fact }) => fact.sequence),
+    ],
   });
+  return false;
 }
 
 /** So many rows of others are looked at; when there are more, the list is read. */
