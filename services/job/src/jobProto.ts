@@ -104,14 +104,12 @@ export function hashOfUse(use: TemplateUse, spec: JobSpec | undefined): Uint8Arr
 
 /** JSON with the keys of its objects in order: the same content gives the same text. */
 export function sortedJson(value: unknown): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  if (Array.isArray(value)) return `[${value.map(sortedJson).join(",")}]`;
-  const parts: string[] = [];
-  for (const key of Object.keys(value).sort()) {
-    const part: unknown = (value as Record<string, unknown>)[key];
-    if (part !== undefined) parts.push(`${JSON.stringify(key)}:${sortedJson(part)}`);
-  }
-  return `{${parts.join(",")}}`;
+  return JSON.stringify(value, (_, part: unknown) => sorted(part));
+}
+
+function sorted(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Null if the report does not say what happened. */
