@@ -1,6 +1,6 @@
 /** The statement that holds back what waits of paused jobs. */
 import type { Db } from "@capstan/postgres";
-import type { LaneKey } from "./schedule.ts";
+import type { LaneKey } from "./shareTurns.ts";
 
 /** That a job was paused, or goes on, at a time of its own context. */
 export interface Hold {

@@ -1,5 +1,5 @@
 /**
- * The scheduling pass: reads the heads of the waiting lists, asks `schedule` whose turn it is, and claims those. Where a queue has
+ * The scheduling pass: reads the heads of the waiting lists, asks `shareTurns` whose turn it is, and claims those. Where a queue has
  * limits, its row is locked meanwhile and what runs of it is counted under that lock, so that replicas that schedule at once follow
  * one another and no limit is exceeded at any instant. Where none has, there is no transaction; and where there is only one list, not
  * even a look at its heads.
@@ -10,7 +10,16 @@ import { isLimited, isOpen, type Queue, unsetQueue } from "./queue.ts";
 import { isQueueReason, whyHeld } from "./queueReasons.ts";
 import { type Begun, countRunning, insertBegun, lockQueues, pruneBegun, readBegun, type Usage } from "./queueStore.ts";
 import type { Saga } from "./runJob.ts";
-import { atTheBeginning, charge, type Lane, type LaneKey, type Room, schedule } from "./schedule.ts";
+import {
+  atTheBeginning,
+  charge,
+  type Held,
+  type Lane,
+  type LaneKey,
+  type Room,
+  shareTurns,
+  type Turn,
+} from "./shareTurns.ts";
 import {
   claimFirst,
   claimSagas,
@@ -193,7 +202,7 @@ export function createTurns({ pool, queues }: { readonly pool: Pool; readonly qu
     { triesOf, limit }: Wanted,
     counted: Counted,
   ): Promise<Pick<Taken, "turns" | "held">> {
-    const { turns, held } = schedule({
+    const { turns, held } = shareTurns({
       ...{ lanes, triesOf, limit, times },
       roomOf: (tenant, queue) => roomOf(counted, tenant, queue),
     });
@@ -305,8 +314,8 @@ interface Why {
 /** The first of each list whose reason is not what it was, with what it is now. */
 function newsOf(
   lanes: readonly Lane<WaitingHead>[],
-  turns: ReturnType<typeof schedule<WaitingHead>>["turns"],
-  held: ReturnType<typeof schedule<WaitingHead>>["held"],
+  turns: readonly Turn<WaitingHead>[],
+  held: readonly Held<WaitingHead>[],
   queueOf: Counted["queueOf"],
 ): ReadonlyMap<string, Why> {
   const news = new Map<string, Why>();

@@ -1,5 +1,5 @@
 /**
- * What a queue is and what an operator may say of it. No clock, no ids, no I/O. What it lets through is decided in schedule.ts.
+ * What a queue is and what an operator may say of it. No clock, no ids, no I/O. What it lets through is decided in shareTurns.ts.
  *
  *   (nobody has set it) ──set, pause──▶ OPEN ◀──pause, resume──▶ PAUSED ──delete, if empty──▶ (nobody has set it)
  *

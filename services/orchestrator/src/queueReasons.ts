@@ -1,6 +1,6 @@
 /** What a queue that holds something back says of it, in words that stay the same for as long as it does. */
 import type { Queue, RateLimit } from "./queue.ts";
-import type { HoldReason } from "./schedule.ts";
+import type { HoldReason } from "./shareTurns.ts";
 
 const queueReasons: readonly string[] = ["QUEUE_PAUSED", "QUEUE_LIMIT", "KEY_LIMIT", "RATE_LIMIT"];
 

@@ -3,7 +3,7 @@
  * by `capstan queue simulate` and by the specs that prove what the scheduler promises.
  */
 import { orderTimeOf, type QueueSettings, type RateLimit } from "./queue.ts";
-import { atTheBeginning, charge, type Head, type Lane, type Room, schedule } from "./schedule.ts";
+import { atTheBeginning, charge, type Head, type Lane, type Room, shareTurns } from "./shareTurns.ts";
 
 export interface SimulatedLoad {
   readonly tenant: string;
@@ -61,7 +61,7 @@ export function simulate({ slots, durationMs, loads, settingsOf }: Simulation): 
     while (ended < running.length && (running[ended] as SimulatedRun).endMs <= nowMs) ended += 1;
     const live = running.slice(ended);
     const lanes = [...lists.values()].map(({ lane, heads }) => ({ ...lane, heads: heads.slice(0, headsPerLane) }));
-    const { turns } = schedule({
+    const { turns } = shareTurns({
       ...{ lanes, times, limit: slots - live.length, triesOf: () => Number.POSITIVE_INFINITY },
       roomOf: (tenant, queue) => roomIn(settingsOf(tenant, queue), { loads, live, runs, nowMs, tenant, queue }),
     });

@@ -7,7 +7,7 @@
 import type { Db } from "@capstan/postgres";
 import type { Saga } from "./runJob.ts";
 import { claimSeconds, type SagaRow, sagaFromRow } from "./sagaStore.ts";
-import type { Head, Lane, LaneKey } from "./schedule.ts";
+import type { Head, Lane, LaneKey } from "./shareTurns.ts";
 
 /** What one pass looks at. */
 export interface Window {

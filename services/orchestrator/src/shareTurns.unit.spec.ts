@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defaultSettings, orderTimeOf, type QueueSettings } from "./queue.ts";
-import { atTheBeginning, charge, type Head, type Lane, type Room, schedule } from "./schedule.ts";
+import { atTheBeginning, charge, type Head, type Lane, type Room, shareTurns } from "./shareTurns.ts";
 import { quantile, type SimulatedLoad, type SimulatedRun, simulate } from "./simulate.ts";
 
 const unlimited: Room = {
@@ -27,7 +27,7 @@ function aLane(key: string, count: number, fields: Partial<Lane> = {}): Lane {
 }
 
 const turnsOf = (lanes: readonly Lane[], limit: number, room: Partial<Room> = {}) =>
-  schedule({
+  shareTurns({
     ...{ lanes, limit, times: atTheBeginning, triesOf: () => Number.POSITIVE_INFINITY },
     roomOf: () => ({ ...unlimited, ...room }),
   });
@@ -46,7 +46,7 @@ describe("turns", () => {
 
   test("of queues follow their weights", () => {
     const lanes = [aLane("", 90, { queue: "heavy" }), aLane("", 90, { queue: "light" })];
-    const { turns } = schedule({
+    const { turns } = shareTurns({
       ...{ lanes, limit: 40, times: atTheBeginning, triesOf: () => Number.POSITIVE_INFINITY },
       roomOf: (_, queue) => ({ ...unlimited, weight: queue === "heavy" ? 3 : 1 }),
     });
@@ -71,22 +71,22 @@ describe("turns", () => {
     const lanes = [aLane("a", 9), aLane("b", 9)];
     const times = charge(atTheBeginning, [lanes[0] as Lane], () => 1);
     const options = { lanes, limit: 1, triesOf: () => 9, roomOf: () => unlimited };
-    expect(schedule({ ...options, times }).turns.map(({ head }) => head.id)).toEqual(["b0"]);
-    expect(schedule({ ...options, times }).turns.map(({ head }) => head.id)).toEqual(["b0"]);
+    expect(shareTurns({ ...options, times }).turns.map(({ head }) => head.id)).toEqual(["b0"]);
+    expect(shareTurns({ ...options, times }).turns.map(({ head }) => head.id)).toEqual(["b0"]);
   });
 
   test("are not saved up: who comes back after a pause begins where the others are", () => {
     let times = atTheBeginning;
     for (let turn = 0; turn < 100; turn += 1) times = charge(times, [aLane("a", 0)], () => 1);
     const lanes = [aLane("a", 9), aLane("b", 9)];
-    const { turns } = schedule({ lanes, limit: 6, times, triesOf: () => 99, roomOf: () => unlimited });
+    const { turns } = shareTurns({ lanes, limit: 6, times, triesOf: () => 99, roomOf: () => unlimited });
     expect(turns.filter(({ lane }) => lane.key === "b").length).toBeLessThanOrEqual(4);
   });
 
   test("stop at what may be tried of a kind of place", () => {
     const lanes = [aLane("a", 9, { placementKey: "full" }), aLane("b", 3)];
     const triesOf = (key: string) => (key === "full" ? 2 : Number.POSITIVE_INFINITY);
-    const { turns, held } = schedule({ lanes, limit: 99, times: atTheBeginning, triesOf, roomOf: () => unlimited });
+    const { turns, held } = shareTurns({ lanes, limit: 99, times: atTheBeginning, triesOf, roomOf: () => unlimited });
     expect(turns.filter(({ lane }) => lane.placementKey === "full")).toHaveLength(2);
     expect(turns).toHaveLength(5);
     expect(held).toEqual([]);
@@ -140,7 +140,7 @@ test("no limit is ever exceeded, whatever waits, and what could go on does", () 
         aLane(key, count, { ...lane, heads: aLane(String(index), count).heads }),
       );
       const room = { ...unlimited, running, rate, runningOfKey: () => perKey };
-      const { turns } = schedule({ lanes, limit, times: atTheBeginning, triesOf: () => tries, roomOf: () => room });
+      const { turns } = shareTurns({ lanes, limit, times: atTheBeginning, triesOf: () => tries, roomOf: () => room });
       const count = (by: (lane: Lane) => string) =>
         [...Map.groupBy(turns, ({ lane }) => by(lane)).values()].map(({ length }) => length);
       expect(turns.length).toBeLessThanOrEqual(limit);

@@ -80,7 +80,7 @@ export interface Options<H extends Head> {
 }
 
 /** Gives up to `limit` turns, in order, and says of the rest what their queues hold back. Moves no virtual time. */
-export function schedule<H extends Head>(
+export function shareTurns<H extends Head>(
   options: Options<H>,
 ): {
   readonly turns: readonly Turn<H>[];
