@@ -12,7 +12,9 @@ export function beginStep(pass: Pass, planned: PlannedStep, step: Step, scope: (
   failOnExpression(pass, step, () => {
     const told = renderedOf(pass, planned, scope);
     const { now, before: job, flow } = pass;
-    const reached = reachedByKind[planned.kind](told.spec, { now, job, step, inbox: flow.inbox, scope });
+    // What undoes, and hooks, run after the job has timed out as well.
+    const deadlineTime = planned.role === "main" ? job.deadlineTime : null;
+    const reached = reachedByKind[planned.kind](told.spec, { now, job, deadlineTime, step, inbox: flow.inbox, scope });
     switch (reached.to) {
       case "ready":
         return void pass.move(step, "ready", { reason: "QUEUED" }, told);

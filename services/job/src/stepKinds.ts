@@ -31,6 +31,8 @@ export type Reached =
 export interface ReachedAt {
   readonly now: Date;
   readonly job: Job;
+  /** By when the step has to have ended; null for no such time. */
+  readonly deadlineTime: Date | null;
   readonly step: Step;
   readonly inbox: Inbox;
   scope(): Scope;

@@ -27,7 +27,7 @@ function childJobIdOf(parentJobId: string, step: string, attempt: number): strin
 
 export function reachSubJob(
   { subJob, runTimeout }: StepSpec,
-  { now, job, step: { name, attempt } }: ReachedAt,
+  { now, job, deadlineTime, step: { name, attempt } }: ReachedAt,
 ): Reached {
   const template = subJob?.template;
   if (template === undefined) throw new Error("a sub-job without a template");
@@ -38,11 +38,17 @@ export function reachSubJob(
   const ownMs = durationMs(runTimeout);
   const times = [
     ...(ownMs === 0 ? [] : [now.getTime() + ownMs]),
-    ...(job.deadlineTime === null ? [] : [job.deadlineTime.getTime()]),
+    ...(deadlineTime === null ? [] : [deadlineTime.getTime()]),
   ];
-  const deadlineTime = times.length === 0 ? null : new Date(Math.min(...times));
-  const childJobId = childJobIdOf(job.id, name, attempt);
-  return { to: "started", child: { childJobId, parentJobId: job.id, step: name, attempt, template, deadlineTime } };
+  const child = {
+    childJobId: childJobIdOf(job.id, name, attempt),
+    parentJobId: job.id,
+    step: name,
+    attempt,
+    template,
+    deadlineTime: times.length === 0 ? null : new Date(Math.min(...times)),
+  };
+  return { to: "started", child };
 }
 
 /** How a job ended that a step has submitted. */

@@ -272,6 +272,30 @@ describe("a sub-job", () => {
   });
 });
 
+describe("the deadline of a job", () => {
+  const template = { name: "deploy" };
+
+  it("is that of its sub-jobs, and not of those that run after it has timed out", () => {
+    const story = tell({
+      steps: [
+        { name: "a" },
+        { name: "child", dependsOn: ["a"], subJob: { template } },
+        { name: "bye", subJob: { template } },
+      ],
+      timeout: minute,
+      onFailure: ["bye"],
+    });
+    story.begin();
+    story.report({ step: "a", outcome: "SUCCEEDED" });
+    expect(story.children[0]).toMatchObject({ step: "child", deadlineTime: story.job().deadlineTime });
+    story.cancel("JOB_TIMEOUT");
+    story.endChild("child", { state: "CANCELLED", reason: "PARENT_ENDED" });
+    expect(story.children[1]).toMatchObject({ step: "bye", deadlineTime: null });
+    story.endChild("bye", { state: "SUCCEEDED" });
+    expect(story.job()).toMatchObject({ state: "TIMED_OUT", message: "enough" });
+  });
+});
+
 describe("a paused job", () => {
   const chain = { steps: [{ name: "a" }, { name: "b", dependsOn: ["a"] }] };
 

@@ -15,6 +15,7 @@ import {
 import { decideApproval, type Said as SaidOfApproval } from "./approval.ts";
 import { birthOf } from "./birth.ts";
 import { endChildren } from "./childEnds.ts";
+import { durationMs } from "./fieldChecks.ts";
 import { type KeptSignal, openInbox } from "./inbox.ts";
 import { type Change, isJobTerminal, isStepTerminal, type Job, type Step, unread } from "./job.ts";
 import { completeSpec } from "./jobSpec.ts";
@@ -80,7 +81,11 @@ export function tell(spec: SpecLike): Story {
   const complete = completeSpec({ ...JobSpec.fromPartial({ name: "story", ...spec, steps: [] }), steps });
   const plan = compilePlan(complete);
   let now = new Date("2026-01-01T00:00:00Z");
-  let job = birthOf(complete, plan, { tenant: "default", traceparent: null }, now);
+  const timeoutMs = durationMs(complete.timeout);
+  let job: Job = {
+    ...birthOf(complete, plan, { tenant: "default", traceparent: null }, now),
+    deadlineTime: timeoutMs === 0 ? null : new Date(now.getTime() + timeoutMs),
+  };
   let items: Flow["items"] = new Map();
   let signals: readonly KeptSignal[] = [];
   let sent = 0;
