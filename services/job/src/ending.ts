@@ -3,7 +3,7 @@
  * compensation after the other; then the hooks of that outcome run, all at once; then the job ends with it.
  */
 import { type Ending, isStepTerminal, type JobEventType, type Step, type StepState } from "./job.ts";
-import type { Pass } from "./pass.ts";
+import type { Cause, Pass } from "./pass.ts";
 
 /** The result of a job with several leaves, or of one with `for_each`, as JSON. */
 export const maxJobResultBytes = 1024 * 1024;
@@ -19,14 +19,18 @@ export function advanceEnding(pass: Pass, reach: (step: Step) => void): void {
   for (const [undone, step] of compensationsOf(pass)) {
     if (isBlocked(step)) reach(step);
     if (isStepTerminal(pass.step(step.name).state)) continue;
-    pass.cause = { reason: "COMPENSATING", message: `${step.name} undoes ${undone.name}` };
-    return;
+    return waitIn(pass, { reason: "COMPENSATING", message: `${step.name} undoes ${undone.name}` });
   }
   const hooks = hooksOf(pass);
   for (const hook of hooks) if (isBlocked(hook)) reach(hook);
   const running = hooks.filter(({ name }) => !isStepTerminal(pass.step(name).state));
-  if (running.length > 0) pass.cause = { reason: "RUNNING_HOOKS", message: "" };
+  if (running.length > 0) waitIn(pass, { reason: "RUNNING_HOOKS", message: "" });
   else end(pass);
+}
+
+/** A job that is paused says so, whatever it comes to meanwhile. */
+function waitIn(pass: Pass, cause: Cause): void {
+  if (!pass.isPaused()) pass.cause = cause;
 }
 
 /** A step that waits for `not_before` is BLOCKED as well, but no hook or compensation ever does. */

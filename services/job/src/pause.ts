@@ -5,7 +5,7 @@
 import { DomainError } from "@capstan/errors";
 import { settleItems } from "./forEach.ts";
 import { isJobTerminal, type Job, type Step } from "./job.ts";
-import { type Flow, openPass, type Passed } from "./pass.ts";
+import { type Flow, openPass, type Pass, type Passed } from "./pass.ts";
 import { promote, settle } from "./promote.ts";
 
 /** Null if it is paused already; refuses a job that has ended or is being cancelled. */
@@ -25,22 +25,25 @@ export function resumeJob(job: Job, flow: Flow | null, now: Date, causationId: s
   const steps = job.steps.map((step) => waitingFor(step, "QUEUED"));
   const sequence = job.sequence + 1;
   const resumed: Job = { ...job, steps, pauseTime: null, reason: reasonOf(job), message: "", sequence };
-  const change = { job: resumed, noun: "job", event: "resumed", moved: [] } as const;
-  const followed = flow === null ? null : goOn(resumed, flow, now, causationId);
+  const pass = flow === null ? null : goOn(resumed, flow, now, causationId);
+  const followed = pass?.close() ?? null;
+  // Nothing has begun with it: what the job was doing before, as undoing a step, it does still.
+  const told = followed === null && pass !== null ? { ...resumed, ...pass.cause } : resumed;
+  const change = { job: told, noun: "job", event: "resumed", moved: [] } as const;
   return {
     ...followed,
     changes: [{ change, causationId }, ...(followed?.changes ?? [])],
-    after: followed?.after ?? resumed,
+    after: followed?.after ?? told,
   };
 }
 
-function goOn(job: Job, flow: Flow, now: Date, causationId: string): Passed | null {
+function goOn(job: Job, flow: Flow, now: Date, causationId: string): Pass {
   const pass = openPass(job, flow, now);
   pass.causationId = causationId;
   for (const { name } of flow.plan.main) promote(pass, pass.step(name));
   for (const planned of flow.plan.steps.values()) if (planned.spec.forEach !== undefined) settleItems(pass, planned);
   settle(pass);
-  return pass.close();
+  return pass;
 }
 
 /** What waits to be placed is placed only when the job goes on. */
@@ -48,8 +51,7 @@ function waitingFor(step: Step, reason: string): Step {
   return step.state === "READY" ? { ...step, reason, message: "" } : step;
 }
 
-function reasonOf({ state, ending, steps }: Job): string {
-  if (ending !== null) return "RUNNING_HOOKS";
+function reasonOf({ state, steps }: Job): string {
   if (state !== "PENDING") return "UNSPECIFIED";
   return steps.some(({ reason }) => reason === "NOT_BEFORE") ? "NOT_BEFORE" : "QUEUED";
 }

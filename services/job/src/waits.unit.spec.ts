@@ -372,6 +372,24 @@ describe("a paused job", () => {
     expect(story.job().state).toBe("SUCCEEDED");
   });
 
+  it("says that it is paused while it ends, and what it goes on with", () => {
+    const story = tell({
+      steps: [{ name: "a", compensate: "undo" }, { name: "b", dependsOn: ["a"] }, { name: "undo" }],
+    });
+    story.begin();
+    story.report({ step: "a", outcome: "SUCCEEDED" });
+    story.pause();
+    story.report({ step: "b", outcome: "FAILED" });
+    expect(story.job().reason).toBe("JOB_PAUSED");
+    story.resume();
+    const undoing = { state: "RUNNING", reason: "COMPENSATING", message: "undo undoes a" };
+    expect(story.job()).toMatchObject(undoing);
+    story.pause();
+    expect(story.job()).toMatchObject({ reason: "JOB_PAUSED", message: "lunch" });
+    story.resume();
+    expect(story.job()).toMatchObject(undoing);
+  });
+
   it("ends when its last step does, and is cancelled like any other", () => {
     const story = tell({ steps: [{ name: "a" }, { name: "b" }] });
     story.begin();
