@@ -2,6 +2,7 @@
  * The hourly look of a service at its own schema: a service reads no other one's, so that what spans several is only seen by
  * `capstan doctor`. Nor is all that ever happened read each hour, only what lives.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { inTransaction, type Log, type Pool } from "@capstan/postgres";
 import { metrics } from "@opentelemetry/api";
 import { examine, isReadableFrom, seenTwice } from "./examine.ts";
@@ -81,15 +82,5 @@ export function createCheckup({ pool, schema, log, againMs = 60_000 }: CheckupOp
 
 /** False if it was stopped before. */
 function hasPassed(ms: number, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    const end = (isOver: boolean) => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", stop);
-      resolve(isOver);
-    };
-    const stop = () => end(false);
-    const timer = setTimeout(() => end(true), ms);
-    signal.addEventListener("abort", stop);
-    if (signal.aborted) stop();
-  });
+  return sleep(ms, true, { signal }).catch(() => false);
 }

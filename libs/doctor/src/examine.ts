@@ -31,8 +31,6 @@ export interface ExamineOptions {
   readonly settleMs: number;
   /** Findings of one invariant at most. */
   readonly limit: number;
-  /** A statement at most; what takes longer is a failure of that invariant alone. */
-  readonly timeoutMs?: number;
 }
 
 /** True if an invariant can be examined from these schemas alone. */
