@@ -266,6 +266,22 @@ test("a run that its full queue has no room for is left out, and says so; others
   expect(facts).toEqual([{ message: "queue full holds 1 jobs that have not begun; its limit is 1" }]);
 });
 
+test("a run that a backfill has submitted before its jitter was over is left out, and keeps no other from its time", async () => {
+  const time = new Date(Math.floor(Date.now() / 1_000) * 1_000);
+  const spec = { interval: { seconds: 3_600, nanos: 0 }, startTime: time, overlap: "OVERLAP_POLICY_ALLOW" } as const;
+  const made = await create(first, "filled", spec);
+  const fireTime = inMs(1_500);
+  const jittered = "update job.schedule set next_time = $2, next_fire_time = $3 where id = $1";
+  await queryOnce(database.adminUrl, jittered, [made.id, time, fireTime]);
+  const range = { startTime: time, endTime: new Date(time.getTime() + 1), validateOnly: false };
+  const { jobIds } = await first.schedules.backfillSchedule({ schedule: made.id, ...range });
+  const other = await create(first, "beside", { time: fireTime });
+  await untilRuns(other.id, 1);
+  const { schedule } = await first.schedules.getSchedule({ schedule: made.id });
+  expect(schedule).toMatchObject({ fired: 1, skipped: 1, nextTime: new Date(time.getTime() + 3_600_000) });
+  expect((await runsOf(made.id)).map(({ id }) => id)).toEqual(jobIds);
+});
+
 test("runs whose time passed while nobody was there are made up for as the schedule says", async () => {
   const alone = await createTestDatabase("job");
   const before = await startTestService(alone, nats.url);

@@ -206,10 +206,14 @@ function moveOf(checked: CheckedAdvance, becameOf: ReadonlyMap<CheckedJob, RunOu
   );
 }
 
-/** A full queue keeps a run out. Anything else cannot be, under the lock; were it so, nothing must be saved. */
+/**
+ * A full queue keeps a run out, and so does a backfill that came first: a run has no key but its time. Anything else cannot be, under the
+ * lock; were it so, nothing must be saved.
+ */
 function runOutcome(outcome: Accepted | DomainError | undefined): RunOutcome {
   if (outcome instanceof DomainError) {
     if (outcome.code === "RESOURCE_EXHAUSTED") return { refused: outcome.message };
+    if (outcome.reason === "KEY_IN_FLUX") return { refused: "a backfill has submitted the run of this time" };
     throw outcome;
   }
   if (outcome === undefined || outcome.existed) throw new Error("a run was submitted before");
