@@ -24,7 +24,7 @@ export async function readBroker(nats: NatsConnection, limit = Number.POSITIVE_I
   const streams = (await listStreams(manager)).filter(({ config }) => known.has(config.name));
   const contextOf = ({ config }: StreamInfo) => known.get(config.name) ?? "";
   const read = await Promise.all(streams.map((stream) => readStream(nats, stream, contextOf(stream), limit)));
-  const consumers = await readConsumers(nats);
+  const consumers = await readConsumersOf(manager, streams);
   return {
     facts: read.flatMap(({ facts }) => facts),
     streams: read.map(({ stream }) => stream),
@@ -38,15 +38,21 @@ async function listStreams(manager: JetStreamManager): Promise<readonly StreamIn
   return streams;
 }
 
-/** The durable consumers of all streams. */
+/** The durable consumers of all streams, also those of others. */
 export async function readConsumers(nats: NatsConnection): Promise<readonly ConsumerState[]> {
   const manager = await jetstreamManager(nats);
-  const streams = await listStreams(manager);
-  const consumers = await Promise.all(streams.map(({ config: { name } }) => readConsumersOf(manager, name)));
+  return readConsumersOf(manager, await listStreams(manager));
+}
+
+async function readConsumersOf(
+  manager: JetStreamManager,
+  streams: readonly StreamInfo[],
+): Promise<readonly ConsumerState[]> {
+  const consumers = await Promise.all(streams.map(({ config: { name } }) => readConsumersOfStream(manager, name)));
   return consumers.flat();
 }
 
-async function readConsumersOf(manager: JetStreamManager, stream: string): Promise<readonly ConsumerState[]> {
+async function readConsumersOfStream(manager: JetStreamManager, stream: string): Promise<readonly ConsumerState[]> {
   const consumers: ConsumerInfo[] = [];
   for await (const consumer of manager.consumers.list(stream)) consumers.push(consumer);
   // After its consumers: none can be ahead of it only because it was read earlier.
