@@ -6,6 +6,9 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "@capstan/client";
+import { connectTo } from "@capstan/grpc";
+import type { Checkup } from "@capstan/proto/capstan/system/v1/checkup.ts";
+import { SystemServiceClient } from "@capstan/proto/capstan/system/v1/system_service.ts";
 import { Client, credentials, type MethodDefinition, type ServiceDefinition, status } from "@grpc/grpc-js";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -26,7 +29,7 @@ const root = join(import.meta.dirname, "../..");
 type Method = MethodDefinition<unknown, unknown>;
 
 /** Every method of every contract of a context. */
-async function methodsOf(context: ServiceName): Promise<readonly Method[]> {
+async function methodsOf(context: ServiceName | "system"): Promise<readonly Method[]> {
   const directory = join(root, "proto/gen/capstan", context, "v1");
   const files = (await readdir(directory)).filter((name) => name.endsWith("_service.ts"));
   expect(files).not.toEqual([]);
@@ -69,11 +72,18 @@ const brokenCodes = [
   status.DEADLINE_EXCEEDED,
 ];
 
-async function expectAnswers(address: string, context: ServiceName): Promise<void> {
+async function expectAnswers(address: string, context: ServiceName | "system"): Promise<void> {
   for (const method of await methodsOf(context)) {
     const code = await callEmpty(address, method);
     expect(brokenCodes, `${method.path} answered ${status[code]}`).not.toContain(code);
   }
+}
+
+async function listCheckups(address: string): Promise<readonly Checkup[]> {
+  const client = connectTo(SystemServiceClient, address);
+  const { checkups } = await client.listCheckups({});
+  client.close();
+  return checkups;
 }
 
 /** The names under which a service's code starts loops. */
@@ -114,6 +124,19 @@ describe("the services, each in a process of its own", () => {
 
   test.each(serviceNames)("the %s service answers every RPC of its contracts", async (name) => {
     await expectAnswers(platform().services[name].grpcAddress, name);
+    await expectAnswers(platform().services[name].grpcAddress, "system");
+  });
+
+  test("each service answers what its last checkup found, all in the same way", async () => {
+    for (const name of serviceNames) {
+      await eventually(async () => {
+        const [checkup, ...others] = await listCheckups(platform().services[name].grpcAddress);
+        expect(others).toEqual([]);
+        expect(checkup).toMatchObject({ service: name, violations: [], unexamined: [] });
+        expect(checkup?.time?.getTime()).toBeGreaterThan(0);
+        expect(checkup?.examined).toBeGreaterThan(3);
+      });
+    }
   });
 
   test.each(serviceNames)("every loop of the %s service runs and shows in its readiness", async (name) => {
@@ -176,8 +199,16 @@ describe("all services in one process", () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  test.each(serviceNames)("its one address answers every RPC of the %s contracts", async (name) => {
+  test.each([
+    ...serviceNames,
+    "system",
+  ] as const)("its one address answers every RPC of the %s contracts", async (name) => {
     await expectAnswers(standalone.grpcAddress, name);
+  });
+
+  test("it answers the last checkups of all its services", async () => {
+    const checkups = await listCheckups(standalone.grpcAddress);
+    expect(checkups.map(({ service }) => service)).toEqual([...serviceNames].sort());
   });
 
   test("every loop runs and shows in its readiness", async () => {

@@ -1,4 +1,5 @@
 /** `capstan saga …`: the path of each attempt, and the way out for one that is parked. */
+import { hostname, userInfo } from "node:os";
 import type { Capstan } from "@capstan/client";
 import { Saga } from "@capstan/proto/capstan/orchestrator/v1/saga.ts";
 import type { Command } from "commander";
@@ -72,24 +73,39 @@ async function listSagas({ filter, job, stage = [], limit, output, ...options }:
   });
 }
 
-type Call = (sagas: Capstan["sagas"], request: { readonly sagaId: string }) => Promise<{ saga: Saga | undefined }>;
+interface Act {
+  readonly sagaId: string;
+  readonly actor: string;
+  readonly note: string;
+}
 
-/** The commands that take one saga and print it as it is afterwards. */
-const calls: Readonly<Record<string, { readonly description: string; readonly call: Call }>> = {
-  get: { description: "Show one saga.", call: (sagas, request) => sagas.getSaga(request) },
+type Call = (sagas: Capstan["sagas"], act: Act) => Promise<{ saga: Saga | undefined }>;
+
+/** What an operator may do to one saga; it is printed as it is afterwards. */
+const verbs: Readonly<Record<string, { readonly description: string; readonly call: Call }>> = {
   retry: {
     description: "Try a parked saga again from where it was.",
-    call: (sagas, request) => sagas.retrySaga(request),
+    call: (sagas, act) => sagas.retrySaga(act),
   },
   skip: {
     description: "Undo a parked saga and report its step as skipped.",
-    call: (sagas, request) => sagas.skipSaga(request),
+    call: (sagas, act) => sagas.skipSaga(act),
   },
   compensate: {
     description: "Undo a parked saga and report its attempt as failed.",
-    call: (sagas, request) => sagas.compensateSaga(request),
+    call: (sagas, act) => sagas.compensateSaga(act),
+  },
+  force: {
+    description:
+      "Settle a saga without waiting for its execution, which may run on: for a provider that will never answer again.",
+    call: (sagas, act) => sagas.forceSaga(act),
   },
 };
+
+/** Who acts: the facts of sagas keep it. There are no identities to ask for yet. */
+function whoAmI(): string {
+  return `${userInfo().username}@${hostname()}`.slice(0, 128);
+}
 
 /** Adds the commands to `capstan saga`. */
 export function addSagaCommands(saga: Command): void {
@@ -100,12 +116,23 @@ export function addSagaCommands(saga: Command): void {
     .option("--stage <stage>", "only in this stage; may be repeated", collect)
     .addOption(limitOption())
     .action(listSagas);
-  for (const [name, { description, call }] of Object.entries(calls)) {
-    withCommon(saga.command(name))
+  withCommon(saga.command("get"))
+    .description("Show one saga.")
+    .argument("<saga-id>")
+    .action((sagaId: string, options: CommonOptions) =>
+      withCapstan(options, async ({ sagas }) => printSaga(options.output, await sagas.getSaga({ sagaId }))),
+    );
+  for (const [name, { description, call }] of Object.entries(verbs)) {
+    const command = withCommon(saga.command(name))
       .description(description)
       .argument("<saga-id>")
-      .action((sagaId: string, options: CommonOptions) =>
-        withCapstan(options, async ({ sagas }) => printSaga(options.output, await call(sagas, { sagaId }))),
-      );
+      .option("--actor <name>", "who acts, for the fact that tells of it", whoAmI());
+    const note = ["--note <text>", "why, for the fact that tells of it"] as const;
+    (name === "force" ? command.requiredOption(...note) : command.option(...note, "")).action(
+      (sagaId: string, { actor, note, ...options }: CommonOptions & Omit<Act, "sagaId">) =>
+        withCapstan(options, async ({ sagas }) =>
+          printSaga(options.output, await call(sagas, { sagaId, actor, note })),
+        ),
+    );
   }
 }

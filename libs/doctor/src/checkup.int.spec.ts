@@ -34,7 +34,7 @@ test("every service can examine its own with the rights that it has, and says no
   }
 });
 
-test("what is found twice is logged with what to do", async () => {
+test("what is found twice is logged with what to do, and answered to whoever asks", async () => {
   const { schema, pool } = pools[0] ?? { schema: "job", pool: undefined };
   if (pool === undefined) throw new Error("there is no pool");
   await queryOnce(
@@ -42,7 +42,15 @@ test("what is found twice is logged with what to do", async () => {
     `insert into job.outbox (aggregate_ids, sequences) values (array[gen_random_uuid()], '{1}')`,
   );
   const log = createTestLog();
-  await createCheckup({ pool, schema, log, againMs: 0 }).once(new AbortController().signal);
+  const checkup = createCheckup({ pool, schema, log, againMs: 0 });
+  expect(checkup.last()).toEqual({ service: "job", time: undefined, examined: 0, violations: [], unexamined: [] });
+  await checkup.once(new AbortController().signal);
+  expect(checkup.last()).toMatchObject({
+    examined: namesFor(schema).length,
+    violations: [{ invariant: "outbox-lists-facts", severity: "SEVERITY_ERROR", count: 1, hasMore: false }],
+    unexamined: [],
+  });
+  expect(checkup.last().violations[0]?.refs).toHaveLength(1);
   expect(log.lines).toMatchObject([
     { level: "warn", fields: { invariant: "outbox-lists-facts", count: 1 }, message: "an invariant does not hold" },
   ]);

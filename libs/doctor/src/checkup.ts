@@ -4,8 +4,9 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { inTransaction, type Log, type Pool } from "@capstan/postgres";
+import type { Checkup as CheckupMessage } from "@capstan/proto/capstan/system/v1/checkup.ts";
 import { metrics } from "@opentelemetry/api";
-import { examine, isReadableFrom, seenTwice } from "./examine.ts";
+import { type Examination, examine, isReadableFrom, seenTwice } from "./examine.ts";
 import type { Schema } from "./invariant.ts";
 import { type InvariantName, invariantNames, invariants } from "./invariants.ts";
 
@@ -23,6 +24,8 @@ export const checkupIntervalMs = 3_600_000;
 const settleMs = 60_000;
 const limit = 100;
 const statementMs = 5_000;
+/** Of what breaks an invariant: in the log, and in the answer to those who ask. */
+const maxRefs = 5;
 
 /** What a service examines of itself. */
 export function namesFor(schema: Schema): readonly InvariantName[] {
@@ -35,18 +38,23 @@ export function namesFor(schema: Schema): readonly InvariantName[] {
 export interface Checkup {
   /** Looks once, and for what was found again `againMs` later: only what is still there counts. */
   once(signal: AbortSignal): Promise<void>;
+  /** What the last look has found; nothing but the service before there was one. */
+  last(): CheckupMessage;
 }
 
 /** Make it once the metrics of the process have started. */
 export function createCheckup({ pool, schema, log, againMs = 60_000 }: CheckupOptions): Checkup {
   const names = namesFor(schema);
-  let counts = new Map<InvariantName, number>();
+  let examinations: readonly Examination[] = [];
+  let time: Date | undefined;
   const gauge = metrics.getMeter("@capstan/doctor").createObservableGauge("capstan.invariant.violations", {
     description: "What breaks an invariant, as of the last look; NaN if it could not be examined",
   });
   const observe: Parameters<typeof gauge.addCallback>[0] = (result) => {
     if (pool.ending || pool.ended) return gauge.removeCallback(observe);
-    for (const [invariant, count] of counts) result.observe(count, { context: schema, invariant });
+    for (const { name: invariant, findings, failure } of examinations) {
+      result.observe(failure === null ? findings.length : Number.NaN, { context: schema, invariant });
+    }
   };
   gauge.addCallback(observe);
 
@@ -66,17 +74,43 @@ export function createCheckup({ pool, schema, log, againMs = 60_000 }: CheckupOp
       const suspects = first.filter(({ findings }) => findings.length > 0);
       if (suspects.length > 0 && !(await hasPassed(againMs, signal))) return;
       const second = new Map((await look(suspects.map(({ name }) => name))).map((each) => [each.name, each]));
-      counts = new Map();
-      for (const { name, findings, failure } of first) {
-        const again = second.get(name);
-        const kept = again === undefined ? [] : seenTwice(findings, again.findings);
-        counts.set(name, (again?.failure ?? failure) === null ? kept.length : Number.NaN);
-        if (kept.length === 0) continue;
+      examinations = first.map((before) => {
+        const after = second.get(before.name);
+        return after === undefined
+          ? { ...before, findings: [] }
+          : { ...after, findings: seenTwice(before.findings, after.findings) };
+      });
+      time = new Date();
+      for (const { name, findings } of examinations.filter(isBroken)) {
         const { finding, advice } = invariants[name];
-        const refs = kept.slice(0, 5).map(({ ref }) => ref);
-        log.warn({ invariant: name, finding, count: kept.length, refs, advice }, "an invariant does not hold");
+        const refs = findings.slice(0, maxRefs).map(({ ref }) => ref);
+        log.warn({ invariant: name, finding, count: findings.length, refs, advice }, "an invariant does not hold");
       }
     },
+    last: () => ({
+      service: schema,
+      time,
+      examined: examinations.filter(({ failure }) => failure === null).length,
+      violations: examinations.filter(isBroken).map(toViolation),
+      unexamined: examinations.flatMap(({ name: invariant, failure }) =>
+        failure === null ? [] : [{ invariant, why: failure }],
+      ),
+    }),
+  };
+}
+
+function isBroken({ findings, failure }: Examination): boolean {
+  return failure === null && findings.length > 0;
+}
+
+function toViolation({ name, findings, isMore }: Examination): CheckupMessage["violations"][number] {
+  const { severity, finding, meaning, advice, repair } = invariants[name];
+  return {
+    ...{ invariant: name, finding, meaning, advice, repair: repair?.does ?? "" },
+    severity: severity === "error" ? "SEVERITY_ERROR" : "SEVERITY_WARNING",
+    count: findings.length,
+    hasMore: isMore,
+    refs: findings.slice(0, maxRefs).map(({ ref }) => ref),
   };
 }
 

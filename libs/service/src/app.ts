@@ -3,6 +3,7 @@
  * runs in the background. Several apps may share a process, its gRPC server and its health server.
  */
 import type { ServiceRegistration } from "@capstan/grpc";
+import type { Checkup } from "@capstan/proto/capstan/system/v1/checkup.ts";
 import { type Check, checkAll, type DependencyHealth } from "./check.ts";
 import type { Logger } from "./log.ts";
 import { type Loop, type LoopHealth, type LoopOptions, type RunningLoop, startLoop } from "./loop.ts";
@@ -22,6 +23,8 @@ export interface App {
   ): void;
   /** A dependency without which the service is not ready; it is down while `check` throws or takes over 2 s. */
   addCheck(name: string, check: () => Promise<void>): void;
+  /** What the service found when it last looked at itself, for whoever asks its SystemService. */
+  addCheckup(last: () => Checkup): void;
   /** Starts a loop that makes its first pass when the whole process has started, its gRPC server included. */
   startLoop(options: LoopOptions): Loop;
   /** Does `work` again and again while what it needs is not there, and shows so in health; any other failure is thrown. */
@@ -39,6 +42,7 @@ export interface AppHealth {
 /** The app as its process sees it. */
 export interface RunningApp extends App {
   readonly services: readonly ServiceRegistration[];
+  checkups(): readonly Checkup[];
   /** Until this is called the app is not ready, however well it is. */
   markStarted(): void;
   health(): Promise<AppHealth>;
@@ -52,6 +56,7 @@ export function createApp(name: string, log: Logger): RunningApp {
   const releases: (() => Promise<void> | void)[] = [];
   const services: ServiceRegistration[] = [];
   const checks = new Map<string, Check>();
+  const checkups: (() => Checkup)[] = [];
   const loops = new Map<string, RunningLoop>();
   const started = Promise.withResolvers<void>();
   let isStarted = false;
@@ -89,6 +94,10 @@ export function createApp(name: string, log: Logger): RunningApp {
     addCheck(dependency, check) {
       checks.set(dependency, check);
     },
+    addCheckup(last) {
+      checkups.push(last);
+    },
+    checkups: () => checkups.map((last) => last()),
     startLoop(options) {
       if (loops.has(options.name)) throw new Error(`there is a loop ${options.name} already`);
       const loop = startLoop(options, log, started.promise);

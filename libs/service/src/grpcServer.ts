@@ -1,5 +1,6 @@
 /** The one gRPC server of a process, with the services of all its apps. */
-import { type GrpcServer, serve } from "@capstan/grpc";
+import { type GrpcServer, type ServiceRegistration, serve, unary } from "@capstan/grpc";
+import { type SystemServiceServer, SystemServiceService } from "@capstan/proto/capstan/system/v1/system_service.ts";
 import { withPort } from "./address.ts";
 import type { RunningApp } from "./app.ts";
 import type { BaseConfig } from "./config.ts";
@@ -19,10 +20,20 @@ export async function openGrpc(
   const askReady = createReady(apps);
   const server = await serve({
     address,
-    services: apps.flatMap(({ services }) => services),
+    services: [...apps.flatMap(({ services }) => services), systemService(apps)],
     health: async () => (await askReady()).ready,
     reflection: config.CAPSTAN_GRPC_REFLECTION,
     log,
   });
   return { address: withPort(address, server.port), stop: server.stop };
+}
+
+/** One for all the apps of the process: each by itself would be registered under the same name. */
+function systemService(apps: readonly RunningApp[]): ServiceRegistration {
+  const implementation: SystemServiceServer = {
+    listCheckups: unary(async () => ({
+      checkups: apps.flatMap((app) => app.checkups()).sort((a, b) => (a.service < b.service ? -1 : 1)),
+    })),
+  };
+  return { definition: SystemServiceService, implementation };
 }

@@ -109,6 +109,8 @@ async function parkOne(): Promise<string> {
   return jobId;
 }
 
+const operator = { actor: "kim@console", note: "its engine was replaced" };
+
 /** What was told of a saga on its stream. */
 async function factsOf(jobId: string): Promise<readonly string[]> {
   const messages = await readSubject(world.nats.url, "orchestrator", `capstan.v1.*.orchestrator.saga.*.${idOf(jobId)}`);
@@ -129,7 +131,7 @@ describe("a command that is refused for good", () => {
 
   test("is sent again when an operator retries it", async () => {
     const jobId = await parkOne();
-    await orchestrator.sagas.retrySaga({ sagaId: idOf(jobId) });
+    await orchestrator.sagas.retrySaga({ sagaId: idOf(jobId), ...operator });
     expect(askedAbout(world.contexts, jobId).at(-1)).toBe("start");
     await world.facts.publish("execution", started(idOf(jobId)), ended(idOf(jobId)));
     await untilStage(jobId, "DONE");
@@ -138,10 +140,10 @@ describe("a command that is refused for good", () => {
 
   test.each([
     ["skipSaga", "report SKIPPED", ["parked", "skipped", "compensated"]],
-    ["compensateSaga", "report FAILED", ["parked", "compensated"]],
+    ["compensateSaga", "report FAILED", ["parked", "compensating", "compensated"]],
   ] as const)("is undone by %s: stopped, told of, given back", async (method, report, facts) => {
     const jobId = await parkOne();
-    await orchestrator.sagas[method]({ sagaId: idOf(jobId) });
+    await orchestrator.sagas[method]({ sagaId: idOf(jobId), ...operator });
     expect(await stageOf(orchestrator, jobId)).toBe("COMPENSATING");
     expect(askedAbout(world.contexts, jobId).at(-1)).toBe("stop");
     await world.facts.publish("execution", ended(idOf(jobId), "cancelled"));
@@ -170,15 +172,54 @@ describe("a command that is refused for good", () => {
 test("an operator moves only what is parked, and two of them move it once", async () => {
   const running = await startOne();
   for (const method of ["retrySaga", "skipSaga", "compensateSaga"] as const) {
-    const refusal = await refusalOf(orchestrator.sagas[method]({ sagaId: idOf(running) }));
+    const refusal = await refusalOf(orchestrator.sagas[method]({ sagaId: idOf(running), ...operator }));
     expect(refusal).toMatchObject({ code: "FAILED_PRECONDITION", reason: "SAGA_IS_NOT_PARKED" });
   }
   const parked = await parkOne();
-  const moves = Array.from({ length: 8 }, () => orchestrator.sagas.retrySaga({ sagaId: idOf(parked) }));
+  const moves = Array.from({ length: 8 }, () => orchestrator.sagas.retrySaga({ sagaId: idOf(parked), ...operator }));
   const outcomes = await Promise.allSettled(moves);
   expect(outcomes.some(({ status }) => status === "fulfilled")).toBe(true);
   expect(await stageOf(orchestrator, parked)).toBe("RESERVED");
   await eventually(async () => expect(await factsOf(parked)).toEqual(["parked", "retried"]));
+});
+
+describe("by force", () => {
+  test("one that is being stopped settles without its end, and a fact says who did it, when and why", async () => {
+    const jobId = await startOne();
+    await world.facts.publish("execution", started(idOf(jobId)));
+    await untilStage(jobId, "STARTED");
+    await world.facts.publish("job", cancelling(jobId));
+    await untilStage(jobId, "COMPENSATING");
+    await orchestrator.sagas.forceSaga({ sagaId: idOf(jobId), ...operator });
+    await untilStage(jobId, "COMPENSATED");
+    expect(askedAbout(world.contexts, jobId)).toEqual(expect.arrayContaining(["report CANCELLED", "release"]));
+    await eventually(async () => expect(await factsOf(jobId)).toEqual(["forced", "compensated"]));
+    const subject = `capstan.v1.*.orchestrator.saga.forced.${idOf(jobId)}`;
+    const [fact] = await readSubject(world.nats.url, "orchestrator", subject);
+    expect(fact?.data).toMatchObject({ saga: { jobId, step: "main" }, ...operator });
+    expect(Date.parse(fact?.headers["ce-time"] ?? "")).toBeGreaterThan(Date.now() - 60_000);
+  });
+
+  test("nobody ends a saga without saying who does and why, nor one that waits", async () => {
+    const jobId = await startOne();
+    const bad = { sagaId: idOf(jobId), actor: "", note: `${"n".repeat(500)}\n` };
+    expect(await refusalOf(orchestrator.sagas.forceSaga(bad))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      fields: [
+        { field: "actor", description: "is required" },
+        { field: "note", description: "is 501 characters; the limit is 500" },
+        { field: "note", description: "must not contain control characters" },
+      ],
+    });
+    world.contexts.slots.set("full", 0);
+    const waiting = uuidv7();
+    await world.facts.publish("job", submitted({ jobId: waiting, provider: "full" }));
+    await untilStage(waiting, "WAITING");
+    expect(await refusalOf(orchestrator.sagas.forceSaga({ sagaId: idOf(waiting), ...operator }))).toMatchObject({
+      code: "FAILED_PRECONDITION",
+      reason: "SAGA_CANNOT_BE_FORCED",
+    });
+  });
 });
 
 describe("a cancel", () => {

@@ -5,7 +5,7 @@
 import { DomainError } from "@capstan/errors";
 import { appendFacts, type Db, inTransaction, type Pool } from "@capstan/postgres";
 import { type Asked, type Contexts, type Performed, perform } from "./perform.ts";
-import { type Advance, advance, advanceAll, type Happened, isEnded, newsOf, type Saga } from "./runJob.ts";
+import { type Advance, advance, advanceAll, type Happened, isEnded, newsOf, type Saga, type Verb } from "./runJob.ts";
 import { factOf } from "./sagaProto.ts";
 import { loadSagas, saveSagas } from "./sagaStore.ts";
 
@@ -20,6 +20,15 @@ export interface SagaDeps {
 export interface Step {
   readonly saga: Saga;
   readonly happened: readonly Happened[];
+  /** Who has made it happen, and why; absent where no operator did. */
+  readonly act?: Act;
+}
+
+/** What an operator did; the facts of the move carry it. */
+export interface Act {
+  readonly verb: Verb;
+  readonly actor: string;
+  readonly note: string;
 }
 
 const maxTries = 5;
@@ -29,6 +38,7 @@ const maxTries = 5;
  * stage remembers (that an attempt runs), so that its fact comes again.
  */
 export async function driveSagas(deps: SagaDeps, steps: readonly Step[]): Promise<void> {
+  const acts = new Map(steps.flatMap(({ saga, act }) => (act === undefined ? [] : [[saga.id, act] as const])));
   let pending = steps;
   for (let tries = 0; pending.length > 0; tries += 1) {
     if (tries === maxTries) throw unavailable("sagas are moved by too many at once");
@@ -38,7 +48,7 @@ export async function driveSagas(deps: SagaDeps, steps: readonly Step[]): Promis
     const settled = await settleCommands(deps.contexts, due);
     const before = due.map((each) => each.before);
     const after = settled.map(({ saga }) => saga);
-    const saved = await save(deps, before, after);
+    const saved = await save(deps, before, after, acts);
     const untold = settled.find(({ saga, isUntold }) => isUntold && saga.stage !== "SETTLING");
     if (untold !== undefined) throw unavailable(untold.saga.message);
     pending = pending.filter(({ saga }) => !saved.has(saga.id));
@@ -123,9 +133,14 @@ function answerOf(saga: Saga, results: readonly Performed[]): Happened | null {
 }
 
 /** Saves what has changed, with the facts of what an operator should know. Gives back what is as it should be, changed or not. */
-async function save(deps: SagaDeps, before: readonly Saga[], after: readonly Saga[]): Promise<Set<string>> {
+async function save(
+  deps: SagaDeps,
+  before: readonly Saga[],
+  after: readonly Saga[],
+  acts: ReadonlyMap<string, Act>,
+): Promise<Set<string>> {
   const moves = after.flatMap((saga, index): Move[] =>
-    saga === before[index] ? [] : [{ before: before[index] ?? saga, after: saga }],
+    saga === before[index] ? [] : [{ before: before[index] ?? saga, after: saga, act: acts.get(saga.id) }],
   );
   const saved = await saveMoves(deps, moves);
   const freed = moves.map((move) => move.after).filter((saga) => saved.has(saga.id) && isEnded(saga.stage));
@@ -137,12 +152,13 @@ async function save(deps: SagaDeps, before: readonly Saga[], after: readonly Sag
 export interface Move {
   readonly before: Saga;
   readonly after: Saga;
+  readonly act?: Act | undefined;
 }
 
 /** Saves sagas that nobody else has moved meanwhile, and tells of what an operator should know; gives back the ids that were saved. */
 export async function saveMoves({ pool }: Pick<SagaDeps, "pool">, moves: readonly Move[]): Promise<Set<string>> {
   if (moves.length === 0) return new Set();
-  const told = moves.map((move) => ({ ...move, news: newsOf(move.before, move.after) }));
+  const told = moves.map((move) => ({ ...move, news: newsOf(move.before, move.after, move.act?.verb) }));
   if (told.every(({ news }) => news.length === 0)) {
     return saveSagas(
       pool,
@@ -154,9 +170,9 @@ export async function saveMoves({ pool }: Pick<SagaDeps, "pool">, moves: readonl
       db,
       told.map(({ after, news }) => ({ ...after, sequence: after.sequence + news.length })),
     );
-    const facts = told.flatMap(({ after, news }) =>
+    const facts = told.flatMap(({ after, news, act }) =>
       ids.has(after.id)
-        ? news.map((event, index) => factOf({ ...after, sequence: after.sequence + index + 1 }, event))
+        ? news.map((event, index) => factOf({ ...after, sequence: after.sequence + index + 1 }, event, act))
         : [],
     );
     if (facts.length > 0) await appendFacts(db, facts);

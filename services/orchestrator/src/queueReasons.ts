@@ -46,6 +46,7 @@ export function remedyFor(
   { queue, sagaId }: { readonly queue: string; readonly sagaId: string },
 ): string {
   if (stage === "PARKED") return `mend the cause, then: capstan saga retry ${sagaId} (or skip, or compensate)`;
+  if (stage === "COMPENSATING") return `its provider has to answer, or: capstan saga force ${sagaId} --note <why>`;
   switch (reason) {
     case "QUEUE_PAUSED":
       return `capstan queue resume ${queue}`;

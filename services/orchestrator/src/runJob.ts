@@ -5,6 +5,7 @@
  *   WAITING ──held──▶ RESERVED ──runs──▶ STARTED ──ended──▶ SETTLING ──told──▶ DONE
  *   RESERVED, STARTED ──cancelled──▶ COMPENSATING ──ended──▶ SETTLING ──told──▶ COMPENSATED; WAITING settles at once
  *   any live stage ──a command is refused for good──▶ PARKED ──operator──▶ its stage again, or COMPENSATING
+ *   RESERVED, STARTED, COMPENSATING, PARKED ──operator, by force──▶ SETTLING, without waiting for the end
  *
  * An attempt has one id: its saga, its reservation and its execution share it. Every command is idempotent by that id, so a
  * crash anywhere is repaired by sending it again. Capacity is held before the execution is asked for, and that it is held is
@@ -122,7 +123,8 @@ export type Happened =
   | { readonly type: "overdue" }
   | { readonly type: "retried" }
   | { readonly type: "skipped" }
-  | { readonly type: "compensated" };
+  | { readonly type: "compensated" }
+  | { readonly type: "forced" };
 
 export interface Advance {
   readonly saga: Saga;
@@ -220,6 +222,9 @@ export function advance(saga: Saga, happened: Happened): Advance {
     case "skipped":
     case "compensated":
       return saga.stage === "PARKED" ? moveParked(saga, happened.type) : only(saga);
+
+    case "forced":
+      return canBeForced(saga.stage) ? force(saga) : only(saga);
   }
 }
 
@@ -241,17 +246,33 @@ function moveParked(saga: Saga, verb: "retried" | "skipped" | "compensated"): Ad
   return go(back, back.stage, { reason: "OPERATOR" }, ...commandsDue(back));
 }
 
-/** What an operator should know. A saga that goes its normal way is silent: the facts of job and execution tell its path. */
-export type News = "waiting" | "overdue" | "parked" | "retried" | "skipped" | "compensated";
+/** What placed it may never answer again; what waits is cancelled with its job, and what settles goes on by itself. */
+export function canBeForced(stage: Stage): boolean {
+  return stage === "RESERVED" || stage === "STARTED" || stage === "COMPENSATING" || stage === "PARKED";
+}
 
-/** What a move is told as, in order. */
-export function newsOf(before: Saga, after: Saga): readonly News[] {
-  const news: News[] = [];
-  if (before.stage === "PARKED" && after.reason === "OPERATOR" && after.stage === before.parkedStage)
-    news.push("retried");
-  if (before.stage === "PARKED" && after.outcome?.type === "SKIPPED") news.push("skipped");
+/**
+ * Nobody waits for the end of its execution any more: what still runs is stopped by the reconciler, as everything that no saga leads. One
+ * that is parked because the job will not hear of its end is over without having told it.
+ */
+function force(saga: Saga): Advance {
+  if (saga.parkedStage === "SETTLING") return go(saga, "COMPENSATED", {}, { type: "release" });
+  if (saga.outcome !== null) return settle(saga, saga.outcome);
+  if (saga.stage === "COMPENSATING") return settle(saga, unrun("CANCELLED", saga.reason, saga.message));
+  return settle(saga, byOperator("FAILED", "an operator has ended it without its execution"));
+}
+
+/** What an operator has done to a saga. */
+export type Verb = "retried" | "skipped" | "compensating" | "forced";
+
+/** What an operator should know. A saga that goes its normal way is silent: the facts of job and execution tell its path. */
+export type News = "waiting" | "overdue" | "parked" | "compensated" | Verb;
+
+/** What a move is told as, in order; `verb` is what an operator did to make it. */
+export function newsOf(before: Saga, after: Saga, verb: Verb | null = null): readonly News[] {
+  const news: News[] = verb === null ? [] : [verb];
   if (isBlocked(after) && !(isBlocked(before) && before.reason === after.reason)) news.push("waiting");
-  if (before.stage !== "PARKED" && after.stage === "PARKED") news.push("parked");
+  if (after.stage === "PARKED" && (before.stage !== "PARKED" || verb === "retried")) news.push("parked");
   if (before.stage !== "COMPENSATED" && after.stage === "COMPENSATED") news.push("compensated");
   return news;
 }

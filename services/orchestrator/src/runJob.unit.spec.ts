@@ -12,6 +12,7 @@ import {
   type Saga,
   type Stage,
   sagaId,
+  type Verb,
 } from "./runJob.ts";
 
 const placed = { providerId: "p1", providerName: "local", kind: "PROVIDER_KIND_PROCESS", endpoint: "" };
@@ -202,13 +203,59 @@ it("a stop that fails keeps what it was given to say", () => {
   });
 });
 
-it("an operator is told of what is parked, retried, skipped and compensated, and of nothing else", () => {
-  const told = (saga: Saga, happened: Happened) => newsOf(saga, advance(saga, happened).saga);
+describe("a saga that an operator forces", () => {
+  const forced = { type: "forced" } as const;
+  it("settles without its end, and gives back what it held", () => {
+    for (const stage of ["RESERVED", "STARTED"] as const) {
+      const { stages, asked } = story([forced, { type: "told" }], aSaga({ stage, placed }));
+      expect({ stages, asked }).toEqual({ stages: ["SETTLING", "COMPENSATED"], asked: ["report FAILED", "release"] });
+    }
+  });
+  it("tells the cancel that was under way", () => {
+    const stopping = advance(aSaga({ stage: "STARTED", placed }), cancelled).saga;
+    expect(story([forced, { type: "told" }], stopping)).toMatchObject({
+      stages: ["SETTLING", "COMPENSATED"],
+      asked: ["report CANCELLED", "release"],
+    });
+  });
+  it("tells what an operator has chosen before", () => {
+    const skipping = advance(aSaga({ stage: "PARKED", parkedStage: "STARTED", placed }), { type: "skipped" }).saga;
+    expect(story([forced], skipping)).toMatchObject({ stages: ["SETTLING"], asked: ["report SKIPPED", "release"] });
+  });
+  it("and whose job would not hear of its end is over without telling it", () => {
+    const deaf = aSaga({ stage: "PARKED", parkedStage: "SETTLING", outcome: succeeded, placed });
+    expect(story([forced], deaf)).toMatchObject({ stages: ["COMPENSATED"], asked: ["release"] });
+  });
+  it("while it waits or settles is left alone", () => {
+    for (const saga of [aSaga(), aSaga({ stage: "SETTLING", outcome: succeeded })]) {
+      expect(advance(saga, forced)).toEqual({ saga, commands: [] });
+    }
+  });
+  it("takes no notice of an end that comes after all", () => {
+    const { stages, saga } = story(
+      [forced, { type: "told" }, { type: "ended", outcome: succeeded }],
+      aSaga({ stage: "STARTED", placed }),
+    );
+    expect(stages).toEqual(["SETTLING", "COMPENSATED", "COMPENSATED"]);
+    expect(saga.outcome).toMatchObject({ type: "FAILED", reason: "OPERATOR" });
+  });
+});
+
+it("an operator is told of what is parked and undone and of what operators do, and of nothing else", () => {
+  const verbs: Partial<Record<Happened["type"], Verb>> = {
+    retried: "retried",
+    skipped: "skipped",
+    compensated: "compensating",
+  };
+  const told = (saga: Saga, happened: Happened) =>
+    newsOf(saga, advance(saga, happened).saga, verbs[happened.type] ?? null);
   const parked = aSaga({ stage: "PARKED", parkedStage: "RESERVED", placed });
   expect(told(aSaga(), { type: "held", placed })).toEqual([]);
   expect(told(aSaga(), { type: "commandRefused", message: "no" })).toEqual(["parked"]);
   expect(told(parked, { type: "retried" })).toEqual(["retried"]);
   expect(told(parked, { type: "skipped" })).toEqual(["skipped"]);
+  expect(told(parked, { type: "compensated" })).toEqual(["compensating"]);
+  expect(newsOf(parked, parked, "retried")).toEqual(["retried", "parked"]);
   expect(told(parked, cancelled)).toEqual([]);
   const settling = aSaga({ stage: "SETTLING", outcome: { ...succeeded, type: "CANCELLED" } });
   expect(told(settling, { type: "told" })).toEqual(["compensated"]);
@@ -238,6 +285,7 @@ it("whatever happens in whatever order, an ended saga stays as it is and capacit
     { type: "retried" },
     { type: "skipped" },
     { type: "compensated" },
+    { type: "forced" },
   );
   fc.assert(
     fc.property(fc.array(happened, { maxLength: 40 }), (all) => {

@@ -15,8 +15,8 @@ import { type Happened, type News, type Outcome, type Saga, sagaId } from "./run
 import type { SagaView } from "./sagaQueries.ts";
 import type { NewSaga } from "./sagaStore.ts";
 
-/** The fact of what an operator should know of a saga. */
-export function factOf(saga: Saga, event: News): Fact {
+/** The fact of what an operator should know of a saga; `act` is what an operator did to it, if one did. */
+export function factOf(saga: Saga, event: News, act?: { readonly actor: string; readonly note: string }): Fact {
   const message = toMessage({
     ...saga,
     providerName: saga.placed?.providerName ?? "",
@@ -34,7 +34,7 @@ export function factOf(saga: Saga, event: News): Fact {
     correlationId: saga.jobId,
     causationId: "",
     traceparent: saga.traceparent,
-    data: SagaEvent.toJSON({ saga: message }) as object,
+    data: SagaEvent.toJSON({ saga: message, actor: act?.actor ?? "", note: act?.note ?? "" }) as object,
   };
 }
 

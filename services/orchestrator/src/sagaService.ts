@@ -1,16 +1,59 @@
 /** The RPCs for operators: look at sagas, move parked ones, handle dead letters again. */
-import { DomainError, invalid, notFound } from "@capstan/errors";
+import { DomainError, type FieldViolation, invalid, notFound } from "@capstan/errors";
 import { type Call, decodePageToken, encodePageToken, pageSize, parseFilter, unary } from "@capstan/grpc";
 import { listDeadLetters, type ReceivedFact, replayDeadLetters } from "@capstan/messaging";
 import type { SagaServiceServer } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { driveSagas, type SagaDeps } from "./driveSagas.ts";
 import type { Placing } from "./placeSagas.ts";
-import type { Happened } from "./runJob.ts";
+import { canBeForced, type Stage, type Verb } from "./runJob.ts";
 import { toMessage } from "./sagaProto.ts";
 import { filterFields, getSaga, listSagas, type SagaView } from "./sagaQueries.ts";
 import { loadSagas } from "./sagaStore.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** What the RPCs of operators take. */
+interface OperatorRequest {
+  readonly sagaId: string;
+  readonly actor: string;
+  readonly note: string;
+}
+
+interface Move {
+  readonly verb: Verb;
+  readonly happened: "retried" | "skipped" | "compensated" | "forced";
+}
+
+const maxActorLength = 128;
+const maxNoteLength = 500;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+const controlCharacter = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+
+/** They end in a fact, and on terminals. */
+function badFields(texts: Pick<OperatorRequest, "actor" | "note">, isRequired: boolean): readonly FieldViolation[] {
+  const limits = { actor: maxActorLength, note: maxNoteLength };
+  return (["actor", "note"] as const).flatMap((field) => {
+    const text = texts[field];
+    const bad = [
+      ...(isRequired && text === "" ? ["is required"] : []),
+      ...(text.length > limits[field] ? [`is ${text.length} characters; the limit is ${limits[field]}`] : []),
+      ...(controlCharacter.test(text) ? ["must not contain control characters"] : []),
+      ...(text.isWellFormed() ? [] : ["must be well-formed Unicode"]),
+    ];
+    return bad.map((description) => ({ field, description }));
+  });
+}
+
+function wrongStage(sagaId: string, stage: Stage, verb: Verb): DomainError {
+  const may =
+    verb === "forced" ? "RESERVED, STARTED, COMPENSATING or PARKED can be forced" : "PARKED needs an operator";
+  return new DomainError({
+    code: "FAILED_PRECONDITION",
+    reason: verb === "forced" ? "SAGA_CANNOT_BE_FORCED" : "SAGA_IS_NOT_PARKED",
+    message: `saga ${sagaId} is ${stage}; only one that is ${may}`,
+    metadata: { sagaId, stage },
+  });
+}
 
 export interface SagaServiceOptions extends SagaDeps {
   readonly handleFacts: (facts: readonly ReceivedFact[]) => Promise<void>;
@@ -28,18 +71,14 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
     return saga;
   }
 
-  async function moveParked(id: string, call: Call, happened: Happened) {
+  async function move({ sagaId: id, actor, note }: OperatorRequest, call: Call, { verb, happened }: Move) {
+    const bad = badFields({ actor, note }, verb === "forced");
+    if (bad.length > 0) throw invalid(bad);
     const { stage } = await readSaga(id, call);
     const saga = (await loadSagas(pool, [id])).get(id.toLowerCase());
-    if (saga === undefined || saga.stage !== "PARKED") {
-      throw new DomainError({
-        code: "FAILED_PRECONDITION",
-        reason: "SAGA_IS_NOT_PARKED",
-        message: `saga ${id} is ${stage}; only a PARKED saga needs an operator`,
-        metadata: { sagaId: id, stage },
-      });
-    }
-    await driveSagas(options, [{ saga, happened: [happened] }]);
+    if (saga === undefined || !(verb === "forced" ? canBeForced(saga.stage) : saga.stage === "PARKED"))
+      throw wrongStage(id, stage, verb);
+    await driveSagas(options, [{ saga, happened: [{ type: happened }], act: { verb, actor, note } }]);
     options.placing.waiting([saga]);
     return { saga: toMessage(await readSaga(id, call)) };
   }
@@ -64,9 +103,10 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
       };
     }),
 
-    retrySaga: unary(({ sagaId }, call) => moveParked(sagaId, call, { type: "retried" })),
-    skipSaga: unary(({ sagaId }, call) => moveParked(sagaId, call, { type: "skipped" })),
-    compensateSaga: unary(({ sagaId }, call) => moveParked(sagaId, call, { type: "compensated" })),
+    retrySaga: unary((request, call) => move(request, call, { verb: "retried", happened: "retried" })),
+    skipSaga: unary((request, call) => move(request, call, { verb: "skipped", happened: "skipped" })),
+    compensateSaga: unary((request, call) => move(request, call, { verb: "compensating", happened: "compensated" })),
+    forceSaga: unary((request, call) => move(request, call, { verb: "forced", happened: "forced" })),
 
     listDeadLetters: unary(async (request) => {
       const query = { list: "dead letters" };

@@ -30,8 +30,9 @@ export async function start(app: App, config: Config): Promise<void> {
 
   const publish = createPublisher({ nc: nats, context: schema, db: pool, log });
   startRelay({ pool, context: schema, publish, log, app });
-  const { once } = createCheckup({ pool, schema, log });
-  app.startLoop({ name: "examine-invariants", intervalMs: checkupIntervalMs, once });
+  const checkup = createCheckup({ pool, schema, log });
+  app.startLoop({ name: "examine-invariants", intervalMs: checkupIntervalMs, once: checkup.once });
+  app.addCheckup(checkup.last);
 
   const capacity = createCapacity(pool);
   const failureThreshold = config.CAPSTAN_HEALTH_FAILURE_THRESHOLD;

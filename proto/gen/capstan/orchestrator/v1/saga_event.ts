@@ -6,23 +6,35 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Saga } from "./saga.ts";
 
 /**
- * Data of the facts `saga.waiting`, `saga.overdue`, `saga.parked`, `saga.retried`, `saga.skipped` and `saga.compensated`. A saga that
- * goes its normal way is silent: the facts of job and execution tell its path. `saga.waiting` is told when the reason for which it
+ * Data of the facts `saga.waiting`, `saga.overdue`, `saga.parked`, `saga.retried`, `saga.skipped`, `saga.compensated` and
+ * `saga.forced`. A saga that goes its normal way is silent: the facts of job and execution tell its path. `saga.waiting` is told when the reason for which it
  * waits changes, and only of the first of those that wait for the same: the others stand behind them, and are QUEUED.
  */
 export interface SagaEvent {
   /** The saga after the move. */
-  saga: Saga | undefined;
+  saga:
+    | Saga
+    | undefined;
+  /** The operator who did it; empty where none did. */
+  actor: string;
+  /** Why the operator did it. */
+  note: string;
 }
 
 function createBaseSagaEvent(): SagaEvent {
-  return { saga: undefined };
+  return { saga: undefined, actor: "", note: "" };
 }
 
 export const SagaEvent: MessageFns<SagaEvent> = {
   encode(message: SagaEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.saga !== undefined) {
       Saga.encode(message.saga, writer.uint32(10).fork()).join();
+    }
+    if (message.actor !== "") {
+      writer.uint32(18).string(message.actor);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
     }
     return writer;
   },
@@ -48,6 +60,22 @@ export const SagaEvent: MessageFns<SagaEvent> = {
             message.saga = Saga.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.actor = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -61,13 +89,23 @@ export const SagaEvent: MessageFns<SagaEvent> = {
   },
 
   fromJSON(object: any): SagaEvent {
-    return { saga: isSet(object.saga) ? Saga.fromJSON(object.saga) : undefined };
+    return {
+      saga: isSet(object.saga) ? Saga.fromJSON(object.saga) : undefined,
+      actor: isSet(object.actor) ? globalThis.String(object.actor) : "",
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+    };
   },
 
   toJSON(message: SagaEvent): unknown {
     const obj: any = {};
     if (message.saga !== undefined) {
       obj.saga = Saga.toJSON(message.saga);
+    }
+    if (message.actor !== "") {
+      obj.actor = message.actor;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
     }
     return obj;
   },
@@ -78,6 +116,8 @@ export const SagaEvent: MessageFns<SagaEvent> = {
   fromPartial<I extends Exact<DeepPartial<SagaEvent>, I>>(object: I): SagaEvent {
     const message = createBaseSagaEvent();
     message.saga = (object.saga !== undefined && object.saga !== null) ? Saga.fromPartial(object.saga) : undefined;
+    message.actor = object.actor ?? "";
+    message.note = object.note ?? "";
     return message;
   },
 };

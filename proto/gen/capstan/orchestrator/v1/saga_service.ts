@@ -52,6 +52,10 @@ export interface ListSagasResponse {
 export interface RetrySagaRequest {
   /** The saga. */
   sagaId: string;
+  /** Who asks, for the fact that tells of it; at most 128 characters. Until callers have identities it is taken as given. */
+  actor: string;
+  /** Why, for the fact that tells of it; at most 500 characters. */
+  note: string;
 }
 
 /** The saga after the move. */
@@ -64,6 +68,10 @@ export interface RetrySagaResponse {
 export interface SkipSagaRequest {
   /** The saga. */
   sagaId: string;
+  /** Who asks, for the fact that tells of it; at most 128 characters. Until callers have identities it is taken as given. */
+  actor: string;
+  /** Why, for the fact that tells of it; at most 500 characters. */
+  note: string;
 }
 
 /** The saga after the move. */
@@ -76,10 +84,30 @@ export interface SkipSagaResponse {
 export interface CompensateSagaRequest {
   /** The saga. */
   sagaId: string;
+  /** Who asks, for the fact that tells of it; at most 128 characters. Until callers have identities it is taken as given. */
+  actor: string;
+  /** Why, for the fact that tells of it; at most 500 characters. */
+  note: string;
 }
 
 /** The saga after the move. */
 export interface CompensateSagaResponse {
+  /** The saga. */
+  saga: Saga | undefined;
+}
+
+/** Asks to end a saga without its execution. */
+export interface ForceSagaRequest {
+  /** The saga. */
+  sagaId: string;
+  /** Who asks, for the fact that tells of it; 1 to 128 characters. Until callers have identities it is taken as given. */
+  actor: string;
+  /** Why, for the fact that tells of it; 1 to 500 characters. */
+  note: string;
+}
+
+/** The saga after the move. */
+export interface ForceSagaResponse {
   /** The saga. */
   saga: Saga | undefined;
 }
@@ -467,13 +495,19 @@ export const ListSagasResponse: MessageFns<ListSagasResponse> = {
 };
 
 function createBaseRetrySagaRequest(): RetrySagaRequest {
-  return { sagaId: "" };
+  return { sagaId: "", actor: "", note: "" };
 }
 
 export const RetrySagaRequest: MessageFns<RetrySagaRequest> = {
   encode(message: RetrySagaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sagaId !== "") {
       writer.uint32(10).string(message.sagaId);
+    }
+    if (message.actor !== "") {
+      writer.uint32(18).string(message.actor);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
     }
     return writer;
   },
@@ -499,6 +533,22 @@ export const RetrySagaRequest: MessageFns<RetrySagaRequest> = {
             message.sagaId = reader.string(true);
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.actor = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -518,6 +568,8 @@ export const RetrySagaRequest: MessageFns<RetrySagaRequest> = {
         : isSet(object.saga_id)
         ? globalThis.String(object.saga_id)
         : "",
+      actor: isSet(object.actor) ? globalThis.String(object.actor) : "",
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -525,6 +577,12 @@ export const RetrySagaRequest: MessageFns<RetrySagaRequest> = {
     const obj: any = {};
     if (message.sagaId !== "") {
       obj.sagaId = message.sagaId;
+    }
+    if (message.actor !== "") {
+      obj.actor = message.actor;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
     }
     return obj;
   },
@@ -535,6 +593,8 @@ export const RetrySagaRequest: MessageFns<RetrySagaRequest> = {
   fromPartial<I extends Exact<DeepPartial<RetrySagaRequest>, I>>(object: I): RetrySagaRequest {
     const message = createBaseRetrySagaRequest();
     message.sagaId = object.sagaId ?? "";
+    message.actor = object.actor ?? "";
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -607,13 +667,19 @@ export const RetrySagaResponse: MessageFns<RetrySagaResponse> = {
 };
 
 function createBaseSkipSagaRequest(): SkipSagaRequest {
-  return { sagaId: "" };
+  return { sagaId: "", actor: "", note: "" };
 }
 
 export const SkipSagaRequest: MessageFns<SkipSagaRequest> = {
   encode(message: SkipSagaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sagaId !== "") {
       writer.uint32(10).string(message.sagaId);
+    }
+    if (message.actor !== "") {
+      writer.uint32(18).string(message.actor);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
     }
     return writer;
   },
@@ -639,6 +705,22 @@ export const SkipSagaRequest: MessageFns<SkipSagaRequest> = {
             message.sagaId = reader.string(true);
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.actor = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -658,6 +740,8 @@ export const SkipSagaRequest: MessageFns<SkipSagaRequest> = {
         : isSet(object.saga_id)
         ? globalThis.String(object.saga_id)
         : "",
+      actor: isSet(object.actor) ? globalThis.String(object.actor) : "",
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -665,6 +749,12 @@ export const SkipSagaRequest: MessageFns<SkipSagaRequest> = {
     const obj: any = {};
     if (message.sagaId !== "") {
       obj.sagaId = message.sagaId;
+    }
+    if (message.actor !== "") {
+      obj.actor = message.actor;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
     }
     return obj;
   },
@@ -675,6 +765,8 @@ export const SkipSagaRequest: MessageFns<SkipSagaRequest> = {
   fromPartial<I extends Exact<DeepPartial<SkipSagaRequest>, I>>(object: I): SkipSagaRequest {
     const message = createBaseSkipSagaRequest();
     message.sagaId = object.sagaId ?? "";
+    message.actor = object.actor ?? "";
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -747,13 +839,19 @@ export const SkipSagaResponse: MessageFns<SkipSagaResponse> = {
 };
 
 function createBaseCompensateSagaRequest(): CompensateSagaRequest {
-  return { sagaId: "" };
+  return { sagaId: "", actor: "", note: "" };
 }
 
 export const CompensateSagaRequest: MessageFns<CompensateSagaRequest> = {
   encode(message: CompensateSagaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sagaId !== "") {
       writer.uint32(10).string(message.sagaId);
+    }
+    if (message.actor !== "") {
+      writer.uint32(18).string(message.actor);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
     }
     return writer;
   },
@@ -779,6 +877,22 @@ export const CompensateSagaRequest: MessageFns<CompensateSagaRequest> = {
             message.sagaId = reader.string(true);
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.actor = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -798,6 +912,8 @@ export const CompensateSagaRequest: MessageFns<CompensateSagaRequest> = {
         : isSet(object.saga_id)
         ? globalThis.String(object.saga_id)
         : "",
+      actor: isSet(object.actor) ? globalThis.String(object.actor) : "",
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
     };
   },
 
@@ -805,6 +921,12 @@ export const CompensateSagaRequest: MessageFns<CompensateSagaRequest> = {
     const obj: any = {};
     if (message.sagaId !== "") {
       obj.sagaId = message.sagaId;
+    }
+    if (message.actor !== "") {
+      obj.actor = message.actor;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
     }
     return obj;
   },
@@ -815,6 +937,8 @@ export const CompensateSagaRequest: MessageFns<CompensateSagaRequest> = {
   fromPartial<I extends Exact<DeepPartial<CompensateSagaRequest>, I>>(object: I): CompensateSagaRequest {
     const message = createBaseCompensateSagaRequest();
     message.sagaId = object.sagaId ?? "";
+    message.actor = object.actor ?? "";
+    message.note = object.note ?? "";
     return message;
   },
 };
@@ -881,6 +1005,178 @@ export const CompensateSagaResponse: MessageFns<CompensateSagaResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<CompensateSagaResponse>, I>>(object: I): CompensateSagaResponse {
     const message = createBaseCompensateSagaResponse();
+    message.saga = (object.saga !== undefined && object.saga !== null) ? Saga.fromPartial(object.saga) : undefined;
+    return message;
+  },
+};
+
+function createBaseForceSagaRequest(): ForceSagaRequest {
+  return { sagaId: "", actor: "", note: "" };
+}
+
+export const ForceSagaRequest: MessageFns<ForceSagaRequest> = {
+  encode(message: ForceSagaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sagaId !== "") {
+      writer.uint32(10).string(message.sagaId);
+    }
+    if (message.actor !== "") {
+      writer.uint32(18).string(message.actor);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForceSagaRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForceSagaRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sagaId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.actor = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ForceSagaRequest {
+    return {
+      sagaId: isSet(object.sagaId)
+        ? globalThis.String(object.sagaId)
+        : isSet(object.saga_id)
+        ? globalThis.String(object.saga_id)
+        : "",
+      actor: isSet(object.actor) ? globalThis.String(object.actor) : "",
+      note: isSet(object.note) ? globalThis.String(object.note) : "",
+    };
+  },
+
+  toJSON(message: ForceSagaRequest): unknown {
+    const obj: any = {};
+    if (message.sagaId !== "") {
+      obj.sagaId = message.sagaId;
+    }
+    if (message.actor !== "") {
+      obj.actor = message.actor;
+    }
+    if (message.note !== "") {
+      obj.note = message.note;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ForceSagaRequest>, I>>(base?: I): ForceSagaRequest {
+    return ForceSagaRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForceSagaRequest>, I>>(object: I): ForceSagaRequest {
+    const message = createBaseForceSagaRequest();
+    message.sagaId = object.sagaId ?? "";
+    message.actor = object.actor ?? "";
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseForceSagaResponse(): ForceSagaResponse {
+  return { saga: undefined };
+}
+
+export const ForceSagaResponse: MessageFns<ForceSagaResponse> = {
+  encode(message: ForceSagaResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.saga !== undefined) {
+      Saga.encode(message.saga, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForceSagaResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForceSagaResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.saga = Saga.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ForceSagaResponse {
+    return { saga: isSet(object.saga) ? Saga.fromJSON(object.saga) : undefined };
+  },
+
+  toJSON(message: ForceSagaResponse): unknown {
+    const obj: any = {};
+    if (message.saga !== undefined) {
+      obj.saga = Saga.toJSON(message.saga);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ForceSagaResponse>, I>>(base?: I): ForceSagaResponse {
+    return ForceSagaResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForceSagaResponse>, I>>(object: I): ForceSagaResponse {
+    const message = createBaseForceSagaResponse();
     message.saga = (object.saga !== undefined && object.saga !== null) ? Saga.fromPartial(object.saga) : undefined;
     return message;
   },
@@ -1398,7 +1694,7 @@ export const SagaServiceService = {
     responseSerialize: (value: ListSagasResponse): Buffer => Buffer.from(ListSagasResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListSagasResponse => ListSagasResponse.decode(value),
   },
-  /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. */
+  /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. Told as `saga.retried`. */
   retrySaga: {
     path: "/capstan.orchestrator.v1.SagaService/RetrySaga" as const,
     requestStream: false as const,
@@ -1408,7 +1704,7 @@ export const SagaServiceService = {
     responseSerialize: (value: RetrySagaResponse): Buffer => Buffer.from(RetrySagaResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RetrySagaResponse => RetrySagaResponse.decode(value),
   },
-  /** PARKED -> COMPENSATING, and the step is reported as SKIPPED. FAILED_PRECONDITION unless it is PARKED. */
+  /** PARKED -> COMPENSATING, and the step is reported as SKIPPED. FAILED_PRECONDITION unless it is PARKED. Told as `saga.skipped`. */
   skipSaga: {
     path: "/capstan.orchestrator.v1.SagaService/SkipSaga" as const,
     requestStream: false as const,
@@ -1418,7 +1714,10 @@ export const SagaServiceService = {
     responseSerialize: (value: SkipSagaResponse): Buffer => Buffer.from(SkipSagaResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SkipSagaResponse => SkipSagaResponse.decode(value),
   },
-  /** PARKED -> COMPENSATING, and the attempt is reported as failed. FAILED_PRECONDITION unless it is PARKED. */
+  /**
+   * PARKED -> COMPENSATING, and the attempt is reported as failed. FAILED_PRECONDITION unless it is PARKED. Told as
+   * `saga.compensated`, when it is.
+   */
   compensateSaga: {
     path: "/capstan.orchestrator.v1.SagaService/CompensateSaga" as const,
     requestStream: false as const,
@@ -1429,6 +1728,20 @@ export const SagaServiceService = {
     responseSerialize: (value: CompensateSagaResponse): Buffer =>
       Buffer.from(CompensateSagaResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CompensateSagaResponse => CompensateSagaResponse.decode(value),
+  },
+  /**
+   * RESERVED, STARTED, COMPENSATING or PARKED -> SETTLING without waiting for the execution's end: for one whose provider will never
+   * answer again. The attempt is reported as failed and its capacity given back; the execution is asked to stop, if anybody hears it, and
+   * what still runs there is nobody's any more. FAILED_PRECONDITION in any other stage. Told as `saga.forced`.
+   */
+  forceSaga: {
+    path: "/capstan.orchestrator.v1.SagaService/ForceSaga" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ForceSagaRequest): Buffer => Buffer.from(ForceSagaRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ForceSagaRequest => ForceSagaRequest.decode(value),
+    responseSerialize: (value: ForceSagaResponse): Buffer => Buffer.from(ForceSagaResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ForceSagaResponse => ForceSagaResponse.decode(value),
   },
   /** Facts that could not be handled, oldest first. */
   listDeadLetters: {
@@ -1461,12 +1774,21 @@ export interface SagaServiceServer extends UntypedServiceImplementation {
   getSaga: handleUnaryCall<GetSagaRequest, GetSagaResponse>;
   /** Sagas that match a filter, newest first, in pages. */
   listSagas: handleUnaryCall<ListSagasRequest, ListSagasResponse>;
-  /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. */
+  /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. Told as `saga.retried`. */
   retrySaga: handleUnaryCall<RetrySagaRequest, RetrySagaResponse>;
-  /** PARKED -> COMPENSATING, and the step is reported as SKIPPED. FAILED_PRECONDITION unless it is PARKED. */
+  /** PARKED -> COMPENSATING, and the step is reported as SKIPPED. FAILED_PRECONDITION unless it is PARKED. Told as `saga.skipped`. */
   skipSaga: handleUnaryCall<SkipSagaRequest, SkipSagaResponse>;
-  /** PARKED -> COMPENSATING, and the attempt is reported as failed. FAILED_PRECONDITION unless it is PARKED. */
+  /**
+   * PARKED -> COMPENSATING, and the attempt is reported as failed. FAILED_PRECONDITION unless it is PARKED. Told as
+   * `saga.compensated`, when it is.
+   */
   compensateSaga: handleUnaryCall<CompensateSagaRequest, CompensateSagaResponse>;
+  /**
+   * RESERVED, STARTED, COMPENSATING or PARKED -> SETTLING without waiting for the execution's end: for one whose provider will never
+   * answer again. The attempt is reported as failed and its capacity given back; the execution is asked to stop, if anybody hears it, and
+   * what still runs there is nobody's any more. FAILED_PRECONDITION in any other stage. Told as `saga.forced`.
+   */
+  forceSaga: handleUnaryCall<ForceSagaRequest, ForceSagaResponse>;
   /** Facts that could not be handled, oldest first. */
   listDeadLetters: handleUnaryCall<ListDeadLettersRequest, ListDeadLettersResponse>;
   /** Handles dead letters again; those that succeed are resolved. */
@@ -1506,7 +1828,7 @@ export interface SagaServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListSagasResponse) => void,
   ): ClientUnaryCall;
-  /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. */
+  /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. Told as `saga.retried`. */
   retrySaga(
     request: RetrySagaRequest,
     callback: (error: ServiceError | null, response: RetrySagaResponse) => void,
@@ -1522,7 +1844,7 @@ export interface SagaServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RetrySagaResponse) => void,
   ): ClientUnaryCall;
-  /** PARKED -> COMPENSATING, and the step is reported as SKIPPED. FAILED_PRECONDITION unless it is PARKED. */
+  /** PARKED -> COMPENSATING, and the step is reported as SKIPPED. FAILED_PRECONDITION unless it is PARKED. Told as `saga.skipped`. */
   skipSaga(
     request: SkipSagaRequest,
     callback: (error: ServiceError | null, response: SkipSagaResponse) => void,
@@ -1538,7 +1860,10 @@ export interface SagaServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SkipSagaResponse) => void,
   ): ClientUnaryCall;
-  /** PARKED -> COMPENSATING, and the attempt is reported as failed. FAILED_PRECONDITION unless it is PARKED. */
+  /**
+   * PARKED -> COMPENSATING, and the attempt is reported as failed. FAILED_PRECONDITION unless it is PARKED. Told as
+   * `saga.compensated`, when it is.
+   */
   compensateSaga(
     request: CompensateSagaRequest,
     callback: (error: ServiceError | null, response: CompensateSagaResponse) => void,
@@ -1553,6 +1878,26 @@ export interface SagaServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CompensateSagaResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * RESERVED, STARTED, COMPENSATING or PARKED -> SETTLING without waiting for the execution's end: for one whose provider will never
+   * answer again. The attempt is reported as failed and its capacity given back; the execution is asked to stop, if anybody hears it, and
+   * what still runs there is nobody's any more. FAILED_PRECONDITION in any other stage. Told as `saga.forced`.
+   */
+  forceSaga(
+    request: ForceSagaRequest,
+    callback: (error: ServiceError | null, response: ForceSagaResponse) => void,
+  ): ClientUnaryCall;
+  forceSaga(
+    request: ForceSagaRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ForceSagaResponse) => void,
+  ): ClientUnaryCall;
+  forceSaga(
+    request: ForceSagaRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ForceSagaResponse) => void,
   ): ClientUnaryCall;
   /** Facts that could not be handled, oldest first. */
   listDeadLetters(
