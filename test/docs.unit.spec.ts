@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it, test } from "vitest";
 import { z } from "zod";
 import { configSchema as executionConfig } from "../services/execution/src/config.ts";
+import { configSchema as gatewayConfig } from "../services/gateway/src/config.ts";
 import { configSchema as jobConfig } from "../services/job/src/config.ts";
 import { configSchema as orchestratorConfig } from "../services/orchestrator/src/config.ts";
 import { configSchema as providerConfig } from "../services/provider/src/config.ts";
@@ -19,6 +20,7 @@ const pages = [
   "services/provider/",
   "services/execution/",
   "services/orchestrator/",
+  "services/gateway/",
 ].flatMap((folder) =>
   readdirSync(new URL(folder, root))
     .filter((name) => name.endsWith(".md"))
@@ -44,6 +46,7 @@ describe("docs/operating.md", () => {
     provider: providerConfig,
     execution: executionConfig,
     orchestrator: orchestratorConfig,
+    gateway: gatewayConfig,
     standalone: standaloneConfig,
   };
 
@@ -59,7 +62,7 @@ describe("docs/operating.md", () => {
 });
 
 /** What is said in words instead of a value depends on the machine, or is what the code does without one. */
-const inWords = ["CAPSTAN_WORK_DIR", "CAPSTAN_CONTAINER_STARTS", "an embedded server"];
+const inWords = ["CAPSTAN_WORK_DIR", "CAPSTAN_CONTAINER_STARTS", "an embedded server", "none"];
 
 function expectDefault(variable: string, stated: string, field: z.ZodType): void {
   if (inWords.includes(variable) || inWords.includes(stated)) return;

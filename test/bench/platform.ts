@@ -28,6 +28,7 @@ export async function startPlatform(servers: Servers): Promise<Platform> {
       CAPSTAN_NATS_URL: servers.nats.url,
       CAPSTAN_GRPC_ADDRESS: grpcAddress,
       CAPSTAN_HEALTH_ADDRESS: `127.0.0.1:${health}`,
+      CAPSTAN_HTTP_ADDRESS: "127.0.0.1:0",
       CAPSTAN_DATA_DIR: servers.directory,
     },
     stdio: ["ignore", "pipe", "inherit"],

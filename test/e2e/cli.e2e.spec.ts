@@ -28,6 +28,7 @@ beforeAll(async () => {
       CAPSTAN_DATA_DIR: directory,
       CAPSTAN_GRPC_ADDRESS: `127.0.0.1:${grpc}`,
       CAPSTAN_HEALTH_ADDRESS: `127.0.0.1:${health}`,
+      CAPSTAN_HTTP_ADDRESS: "127.0.0.1:0",
       CAPSTAN_NATS_PORT: String(nats),
       CAPSTAN_POSTGRES_PORT: String(postgres),
     },

@@ -185,6 +185,7 @@ describe("all services in one process", () => {
       healthAddress: `127.0.0.1:${ports.get("health")}`,
       env: {
         PATH: process.env["PATH"],
+        CAPSTAN_HTTP_ADDRESS: "127.0.0.1:0",
         CAPSTAN_DATA_DIR: directory,
         CAPSTAN_WORK_DIR: join(directory, "work"),
         CAPSTAN_POSTGRES_PORT: String(ports.get("postgres")),

@@ -56,6 +56,7 @@ beforeAll(async () => {
     CAPSTAN_WORK_DIR: join(directory, "work"),
     CAPSTAN_GRPC_ADDRESS: `127.0.0.1:${grpc}`,
     CAPSTAN_HEALTH_ADDRESS: `127.0.0.1:${health}`,
+    CAPSTAN_HTTP_ADDRESS: "127.0.0.1:0",
     CAPSTAN_POSTGRES_PORT: String(postgres),
     CAPSTAN_NATS_PORT: String(nats),
     CAPSTAN_ADDRESS: `127.0.0.1:${grpc}`,

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { eventually } from "./eventually.ts";
 
-/** The services of the platform, in the order in which they are listed everywhere. */
+/** The contexts of the platform, in the order in which they are listed everywhere. The gateway is one more way to them. */
 export const serviceNames = ["job", "provider", "execution", "orchestrator"] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
@@ -20,7 +20,7 @@ export interface LogLine {
 }
 
 /** What can be run: a service, or all of them in one process. */
-export type ProgramName = ServiceName | "standalone";
+export type ProgramName = ServiceName | "gateway" | "standalone";
 
 export interface ServiceProcess {
   readonly name: ProgramName;

@@ -65,7 +65,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
 export async function preparePlatform(options: PlatformOptions = {}): Promise<Platform> {
   const postgres = options.ownPostgres === true ? await startTestPostgres() : null;
   const [database, nats, engine, workDirectory] = await Promise.all([
-    createTestDatabaseOn(postgres?.url ?? inject("postgresUrl"), ...serviceNames),
+    createTestDatabaseOn(postgres?.url ?? inject("postgresUrl"), ...serviceNames, "gateway"),
     startTestNats(),
     findDockerEngine(),
     mkdtemp(join(tmpdir(), "capstan-work-")),

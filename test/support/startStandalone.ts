@@ -31,6 +31,7 @@ export async function startStandalone(env: NodeJS.ProcessEnv = {}): Promise<Stan
       CAPSTAN_DATA_DIR: directory,
       CAPSTAN_GRPC_ADDRESS: `127.0.0.1:${grpc}`,
       CAPSTAN_HEALTH_ADDRESS: `127.0.0.1:${health}`,
+      CAPSTAN_HTTP_ADDRESS: "127.0.0.1:0",
       CAPSTAN_NATS_PORT: "0",
       CAPSTAN_POSTGRES_PORT: "0",
       ...env,

@@ -49,7 +49,7 @@ test("up applies all, once; down undoes the last; reset undoes all and must be c
 test("an unknown service is refused with those that there are", async () => {
   const failure = {
     code: 2,
-    stderr: expect.stringContaining('no service "nothing" has migrations; there are execution, job'),
+    stderr: expect.stringContaining('no service "nothing" has migrations; there are execution, gateway, job'),
   };
   await expect(migrate("up", "--service", "nothing")).rejects.toMatchObject(failure);
 });

@@ -10,12 +10,12 @@ import { runUntilStopped } from "./untilStopped.ts";
 
 /**
  * Runs one service as a process: configuration (a bad one ends it with code 2), log, traces, health, `start`, gRPC, and then one
- * line on stdout that says it is ready. Resolves at that point; from then on signals decide.
+ * line on stdout that says it is ready, with what `start` gives back. Resolves at that point; from then on signals decide.
  */
 export async function runService<S extends z.ZodType<BaseConfig>>(
   name: string,
   schema: S,
-  start: (app: App, config: z.infer<S>) => Promise<void>,
+  start: (app: App, config: z.infer<S>) => Promise<unknown>,
 ): Promise<void> {
   const config = configOrExit(name, schema);
   const app = createApp(name, createLogger(name, config.CAPSTAN_LOG_LEVEL));
@@ -23,10 +23,10 @@ export async function runService<S extends z.ZodType<BaseConfig>>(
     app.onStop(await startTracing(name));
     const health = await openHealth([app], config.CAPSTAN_HEALTH_ADDRESS);
     app.onStop(health.stop);
-    await start(app, config);
+    const facts = await start(app, config);
     const grpc = await openGrpc([app], config, app.log);
     app.onStop(grpc.stop);
-    return { grpcAddress: grpc.address, healthAddress: health.address };
+    return { grpcAddress: grpc.address, healthAddress: health.address, ...(facts as object | undefined) };
   });
 }
 

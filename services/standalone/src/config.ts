@@ -1,4 +1,5 @@
 /** What the standalone platform reads from its environment. The variables of each service hold here too. */
+import { configSchema as gatewayConfig } from "@capstan/gateway-service";
 import { baseConfig } from "@capstan/service";
 import { z } from "zod";
 
@@ -16,6 +17,8 @@ export const configSchema = z.object({
     .describe("NATS servers, separated by commas; an embedded server when not set"),
   CAPSTAN_GRPC_ADDRESS: baseConfig.CAPSTAN_GRPC_ADDRESS.default("127.0.0.1:7100"),
   CAPSTAN_HEALTH_ADDRESS: baseConfig.CAPSTAN_HEALTH_ADDRESS.default("127.0.0.1:7180"),
+  CAPSTAN_HTTP_ADDRESS: gatewayConfig.shape.CAPSTAN_HTTP_ADDRESS,
+  CAPSTAN_PUBLIC_PATH: gatewayConfig.shape.CAPSTAN_PUBLIC_PATH,
   CAPSTAN_GRPC_REFLECTION: baseConfig.CAPSTAN_GRPC_REFLECTION.unwrap().default(true),
   CAPSTAN_LOG_LEVEL: baseConfig.CAPSTAN_LOG_LEVEL.unwrap().default("warn"),
   CAPSTAN_DATA_DIR: z.string().default(".capstan").describe("Where the embedded servers keep their data"),

@@ -26,7 +26,7 @@ process.on("SIGTERM", stopEarly);
 
 try {
   const start = performance.now();
-  title("Starting Postgres, NATS and the four services");
+  title("Starting Postgres, NATS and the services");
   const [grpc, health] = [await claimPort(0, "gRPC"), await claimPort(0, "health")];
   const platform = await openPlatform(
     app,
@@ -36,6 +36,7 @@ try {
       CAPSTAN_NATS_PORT: "0",
       CAPSTAN_GRPC_ADDRESS: `127.0.0.1:${grpc}`,
       CAPSTAN_HEALTH_ADDRESS: `127.0.0.1:${health}`,
+      CAPSTAN_HTTP_ADDRESS: "127.0.0.1:0",
       CAPSTAN_LOG_LEVEL: "error",
     }),
   );

@@ -14,11 +14,11 @@ await runUntilStopped(
     if (config.CAPSTAN_PROVIDERS) await registerDefaultProviders(platform.grpcAddress);
     return platform;
   },
-  ({ grpcAddress, healthAddress, natsUrl, postgresUrl }) => {
+  ({ grpcAddress, healthAddress, httpUrl, natsUrl, postgresUrl }) => {
     const postgres = new URL(postgresUrl);
     postgres.password = "";
     console.log(
-      `Capstan is ready: gRPC ${grpcAddress} · NATS ${natsUrl} · Postgres ${postgres.href} · health http://${healthAddress}`,
+      `Capstan is ready: ${httpUrl} · gRPC ${grpcAddress} · NATS ${natsUrl} · Postgres ${postgres.href} · health http://${healthAddress}`,
     );
   },
 );

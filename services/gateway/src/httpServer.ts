@@ -1,0 +1,123 @@
+/**
+ * The HTTP server as every request meets it, before anybody knows what it asks for: who may call, what it is called (X-Request-Id),
+ * limits, and errors as problems. What is served below the public path is registered by others.
+ */
+import { randomUUID } from "node:crypto";
+import { addressInUse } from "@capstan/grpc";
+import type { Logger } from "@capstan/service";
+import cors from "@fastify/cors";
+import { type FastifyBaseLogger, type FastifyError, type FastifyInstance, fastify, LogController } from "fastify";
+import type { Config } from "./config.ts";
+import { createGuards } from "./guards.ts";
+import { HttpRefusal, toProblem } from "./problem.ts";
+
+export const maxBodyBytes = 4 * 1024 * 1024;
+export const maxHeaderBytes = 16 * 1024;
+export const maxUrlBytes = 8 * 1024;
+const requestTimeoutMs = 30_000;
+
+const requestIdPattern = /^[\w.:/-]{1,128}$/;
+
+/** Opens nothing yet: `listen` does. Whoever registers routes does it below `publicPath`. */
+export async function createHttpServer(
+  config: Pick<Config, "CAPSTAN_HTTP_HOSTS" | "CAPSTAN_HTTP_ORIGINS" | "CAPSTAN_HTTP_TRUSTED_PROXIES">,
+  log: Logger,
+): Promise<FastifyInstance> {
+  const proxies = config.CAPSTAN_HTTP_TRUSTED_PROXIES;
+  const guards = createGuards({ hosts: config.CAPSTAN_HTTP_HOSTS, origins: config.CAPSTAN_HTTP_ORIGINS });
+  const http: FastifyInstance = fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: maxBodyBytes,
+    http: { maxHeaderSize: maxHeaderBytes, headersTimeout: 10_000 },
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: 65_000, // longer than the usual proxy keeps one, so that none sends into a connection that is closing
+    connectionTimeout: 0,
+    forceCloseConnections: "idle",
+    return503OnClosing: true,
+    trustProxy: proxies.length === 0 ? false : proxies,
+    routerOptions: { maxParamLength: 1_024, ignoreTrailingSlash: false },
+    genReqId: ({ headers }) => {
+      const given = headers["x-request-id"];
+      return typeof given === "string" && requestIdPattern.test(given) ? given : randomUUID();
+    },
+  });
+
+  http.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id);
+    reply.header("x-content-type-options", "nosniff");
+    guards.check(request.headers);
+    if (request.raw.url !== undefined && request.raw.url.length > maxUrlBytes) throw urlTooLong();
+  });
+  await http.register(cors, {
+    origin: (origin, done) => done(null, origin !== undefined && guards.isListedOrigin(origin)),
+    methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+    exposedHeaders: ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
+    maxAge: 600,
+    strictPreflight: false,
+  });
+
+  http.setErrorHandler((thrown: FastifyError, request, reply) => {
+    const path = request.url.split("?")[0] ?? "";
+    const { problem, headers } = toProblem(asRefusal(thrown), { path, requestId: request.id });
+    if (problem.status === 500) log.error({ err: thrown, requestId: request.id, path }, "request failed");
+    return reply.code(problem.status).headers(headers).serializer(JSON.stringify).send(problem);
+  });
+  http.setNotFoundHandler((request) => {
+    throw new HttpRefusal(404, {
+      code: "NOT_FOUND",
+      reason: "PATH_NOT_FOUND",
+      message: `there is nothing at this path for ${request.method}`,
+    });
+  });
+  return http;
+}
+
+/** Listens at host:port and gives back the same with the true port; refuses an address that another process has. */
+export async function listen(http: FastifyInstance, address: string): Promise<string> {
+  const colon = address.lastIndexOf(":");
+  try {
+    await http.listen({
+      host: address.slice(0, colon).replace(/^\[|\]$/g, ""),
+      port: Number(address.slice(colon + 1)),
+      listenTextResolver: () => "",
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") throw addressInUse(address);
+    throw error;
+  }
+  const bound = http.server.address();
+  const port = typeof bound === "object" && bound !== null ? bound.port : 0;
+  return `${address.slice(0, colon)}:${port}`;
+}
+
+function urlTooLong(): HttpRefusal {
+  return new HttpRefusal(414, {
+    code: "INVALID_ARGUMENT",
+    reason: "URL_TOO_LONG",
+    message: `the URL is longer than ${maxUrlBytes} bytes`,
+  });
+}
+
+/** What Fastify itself refuses, in our words. */
+function asRefusal(error: FastifyError): Error {
+  const { statusCode = 500, code } = error;
+  if (error instanceof HttpRefusal || statusCode >= 500 || !code?.startsWith("FST_")) return error;
+  const reason = reasons[code] ?? "BAD_REQUEST";
+  const tooLarge = code === "FST_ERR_CTP_BODY_TOO_LARGE";
+  const message = tooLarge ? `the body is larger than ${maxBodyBytes} bytes` : error.message;
+  return new HttpRefusal(statusCode, {
+    code: tooLarge ? "RESOURCE_EXHAUSTED" : "INVALID_ARGUMENT",
+    reason,
+    message,
+  });
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: "BODY_TOO_LARGE",
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "CONTENT_TYPE_NOT_SUPPORTED",
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: "BODY_INCOMPLETE",
+  FST_ERR_CTP_EMPTY_JSON_BODY: "BODY_EMPTY",
+  FST_ERR_CTP_INVALID_JSON_BODY: "BODY_NOT_JSON",
+  FST_ERR_BAD_URL: "URL_NOT_VALID",
+};
