@@ -6,8 +6,8 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Saga } from "./saga.ts";
 
 /**
- * Data of the facts `saga.waiting`, `saga.overdue`, `saga.parked`, `saga.retried`, `saga.skipped`, `saga.compensated` and
- * `saga.forced`. A saga that goes its normal way is silent: the facts of job and execution tell its path. `saga.waiting` is told when the reason for which it
+ * Data of the facts `saga.waiting`, `saga.overdue`, `saga.parked`, `saga.retried`, `saga.skipped`, `saga.compensating`,
+ * `saga.compensated` and `saga.forced`. A saga that goes its normal way is silent: the facts of job and execution tell its path. `saga.waiting` is told when the reason for which it
  * waits changes, and only of the first of those that wait for the same: the others stand behind them, and are QUEUED.
  */
 export interface SagaEvent {
