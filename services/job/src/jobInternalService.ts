@@ -1,4 +1,4 @@
-/** What the orchestrator tells the job context: what became of executions. */
+/** What other contexts tell the job context, most of all what became of executions, and the facts that they read of many jobs. */
 import { DomainError, invalid } from "@capstan/errors";
 import { unary } from "@capstan/grpc";
 import { inTransaction, type Pool } from "@capstan/postgres";
@@ -8,7 +8,8 @@ import type {
   ReportOutcome,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import { isJobTerminal } from "./job.ts";
-import { reportFromMessage } from "./jobProto.ts";
+import { type JobCursor, type JobPage, readJobPages } from "./jobEventQueries.ts";
+import { pageMessage, reportFromMessage } from "./jobProto.ts";
 import { cancelOf, type MoveJobs, reportsOf } from "./moveJobs.ts";
 import { saveLimits } from "./queueLimitStore.ts";
 import type { QueueLimits } from "./queueLimits.ts";
@@ -74,6 +75,20 @@ export function createJobInternalService(
       if (told.length > 0) await inTransaction(pool, (db) => saveLimits(db, told));
       limits.expire();
       return {};
+    }),
+
+    readJobEvents: unary(async ({ cursors }, { tenant }) => {
+      const bad = cursors.flatMap(({ afterSequence, newest }, index) => [
+        ...refuseUnless(afterSequence >= 0, `cursors[${index}].after_sequence`, "must not be negative"),
+        ...refuseUnless(newest >= 0, `cursors[${index}].newest`, "must not be negative"),
+      ]);
+      if (cursors.length > 1_000) bad.push({ field: "cursors", description: "has more than 1,000" });
+      if (bad.length > 0) throw invalid(bad);
+      // An id that cannot be one is as unknown as one that was never given out.
+      const known = cursors.filter(({ jobId }) => uuid.test(jobId));
+      const pages = known.length === 0 ? [] : await readJobPages(pool, tenant, known);
+      const pageOf = new Map<JobCursor, JobPage | null>(known.map((cursor, index) => [cursor, pages[index] ?? null]));
+      return { pages: cursors.map((cursor) => pageMessage(pageOf.get(cursor) ?? null)) };
     }),
   };
 }

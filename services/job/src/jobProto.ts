@@ -3,11 +3,12 @@ import { hash } from "node:crypto";
 import { type Fact, type StoredFact, uuidv7 } from "@capstan/postgres";
 import { type Reason as ReasonMessage, reasonFromJSON } from "@capstan/proto/capstan/job/v1/job.ts";
 import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
-import type { ExecutionReport } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
+import type { ExecutionReport, JobEventPage } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import type { Event } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { JobSpec, type StepSpec, TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Change, Job, Step } from "./job.ts";
 import { isJobTerminal } from "./job.ts";
+import type { JobPage } from "./jobEventQueries.ts";
 import type { Report } from "./report.ts";
 
 export function reasonMessage(reason: string): ReasonMessage {
@@ -150,4 +151,20 @@ export function eventMessage({ id, noun, event, sequence, time, json }: StoredFa
     time,
     data: JSON.parse(json) as { [key: string]: unknown },
   };
+}
+
+export function pageMessage(page: JobPage | null): JobEventPage {
+  if (page === null) return { found: false, sequence: 0, hasEnded: false, events: [], labels: {} };
+  const { sequence, hasEnded, facts, labels } = page;
+  const events = facts.map((fact) => ({
+    id: fact.id,
+    type: `capstan.job.v1.${fact.noun}.${fact.event}`,
+    sequence: fact.sequence,
+    time: fact.time,
+    causationId: fact.causationId,
+    traceparent: fact.traceparent ?? "",
+    isTerminal: fact.isTerminal,
+    dataJson: fact.json,
+  }));
+  return { found: true, sequence, hasEnded, events, labels };
 }

@@ -231,6 +231,71 @@ export function executionOutcomeToNumber(object: ExecutionOutcome): number {
   }
 }
 
+/** Asks for facts of jobs. */
+export interface ReadJobEventsRequest {
+  /** At most 1,000. */
+  cursors: JobEventCursor[];
+}
+
+/** What is wanted of one job. */
+export interface JobEventCursor {
+  /** The job. */
+  jobId: string;
+  /** Facts after this sequence; 0 from the first. */
+  afterSequence: number;
+  /** At most this many, counted from the newest; 0 all. */
+  newest: number;
+  /** No facts, but the job's labels. */
+  onlyLabels: boolean;
+}
+
+/** One answer per cursor, in the same order. */
+export interface ReadJobEventsResponse {
+  /** The answers. */
+  pages: JobEventPage[];
+}
+
+/** What there is of one job. */
+export interface JobEventPage {
+  /** False if there is no such job. */
+  found: boolean;
+  /** The number of the job's last fact: there is more to read while this is greater than that of the last one here. */
+  sequence: number;
+  /** True if the job has ended, and that fact is its last for ever. */
+  hasEnded: boolean;
+  /** The facts, in order. */
+  events: LoggedJobEvent[];
+  /** The job's labels, if asked for. */
+  labels: { [key: string]: string };
+}
+
+export interface JobEventPage_LabelsEntry {
+  key: string;
+  value: string;
+}
+
+/** A fact of a job as it stands in the log, and as it is published. */
+export interface LoggedJobEvent {
+  /** UUID; also the message id on NATS. */
+  id: string;
+  /** CloudEvents type, such as "capstan.job.v1.job.started". */
+  type: string;
+  /** Number within its job. */
+  sequence: number;
+  /** When it happened. */
+  time:
+    | Date
+    | undefined;
+  /** What led here: a fact, a command or a request; empty if unknown. */
+  causationId: string;
+  /** W3C trace context; empty without one. */
+  traceparent: string;
+  /** True if it is the job's last. */
+  isTerminal: boolean;
+  /** The JSON mapping of the JobEvent. Text, because most of those who read it only pass it on. */
+  dataJson: string;
+}
+
 /** Asks to cancel jobs. */
 export interface CancelJobsRequest {
   /** At most 1,000. */
@@ -316,6 +381,729 @@ export interface ExecutionReport {
   /** When it began to run on the provider; only with an end, and absent if it never ran or nobody saw it. */
   startTime: Date | undefined;
 }
+
+function createBaseReadJobEventsRequest(): ReadJobEventsRequest {
+  return { cursors: [] };
+}
+
+export const ReadJobEventsRequest: MessageFns<ReadJobEventsRequest> = {
+  encode(message: ReadJobEventsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.cursors) {
+      JobEventCursor.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadJobEventsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadJobEventsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cursors.push(JobEventCursor.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadJobEventsRequest {
+    return {
+      cursors: globalThis.Array.isArray(object?.cursors)
+        ? object.cursors.map((e: any) => JobEventCursor.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ReadJobEventsRequest): unknown {
+    const obj: any = {};
+    if (message.cursors?.length) {
+      obj.cursors = message.cursors.map((e) => JobEventCursor.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadJobEventsRequest>, I>>(base?: I): ReadJobEventsRequest {
+    return ReadJobEventsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadJobEventsRequest>, I>>(object: I): ReadJobEventsRequest {
+    const message = createBaseReadJobEventsRequest();
+    message.cursors = object.cursors?.map((e) => JobEventCursor.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseJobEventCursor(): JobEventCursor {
+  return { jobId: "", afterSequence: 0, newest: 0, onlyLabels: false };
+}
+
+export const JobEventCursor: MessageFns<JobEventCursor> = {
+  encode(message: JobEventCursor, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.afterSequence !== 0) {
+      writer.uint32(16).int32(message.afterSequence);
+    }
+    if (message.newest !== 0) {
+      writer.uint32(24).int32(message.newest);
+    }
+    if (message.onlyLabels !== false) {
+      writer.uint32(32).bool(message.onlyLabels);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobEventCursor {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobEventCursor();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.afterSequence = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.newest = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.onlyLabels = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JobEventCursor {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      afterSequence: isSet(object.afterSequence)
+        ? globalThis.Number(object.afterSequence)
+        : isSet(object.after_sequence)
+        ? globalThis.Number(object.after_sequence)
+        : 0,
+      newest: isSet(object.newest) ? globalThis.Number(object.newest) : 0,
+      onlyLabels: isSet(object.onlyLabels)
+        ? globalThis.Boolean(object.onlyLabels)
+        : isSet(object.only_labels)
+        ? globalThis.Boolean(object.only_labels)
+        : false,
+    };
+  },
+
+  toJSON(message: JobEventCursor): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.afterSequence !== 0) {
+      obj.afterSequence = Math.round(message.afterSequence);
+    }
+    if (message.newest !== 0) {
+      obj.newest = Math.round(message.newest);
+    }
+    if (message.onlyLabels !== false) {
+      obj.onlyLabels = message.onlyLabels;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JobEventCursor>, I>>(base?: I): JobEventCursor {
+    return JobEventCursor.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JobEventCursor>, I>>(object: I): JobEventCursor {
+    const message = createBaseJobEventCursor();
+    message.jobId = object.jobId ?? "";
+    message.afterSequence = object.afterSequence ?? 0;
+    message.newest = object.newest ?? 0;
+    message.onlyLabels = object.onlyLabels ?? false;
+    return message;
+  },
+};
+
+function createBaseReadJobEventsResponse(): ReadJobEventsResponse {
+  return { pages: [] };
+}
+
+export const ReadJobEventsResponse: MessageFns<ReadJobEventsResponse> = {
+  encode(message: ReadJobEventsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.pages) {
+      JobEventPage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadJobEventsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadJobEventsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pages.push(JobEventPage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadJobEventsResponse {
+    return {
+      pages: globalThis.Array.isArray(object?.pages) ? object.pages.map((e: any) => JobEventPage.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ReadJobEventsResponse): unknown {
+    const obj: any = {};
+    if (message.pages?.length) {
+      obj.pages = message.pages.map((e) => JobEventPage.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadJobEventsResponse>, I>>(base?: I): ReadJobEventsResponse {
+    return ReadJobEventsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadJobEventsResponse>, I>>(object: I): ReadJobEventsResponse {
+    const message = createBaseReadJobEventsResponse();
+    message.pages = object.pages?.map((e) => JobEventPage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseJobEventPage(): JobEventPage {
+  return { found: false, sequence: 0, hasEnded: false, events: [], labels: {} };
+}
+
+export const JobEventPage: MessageFns<JobEventPage> = {
+  encode(message: JobEventPage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.found !== false) {
+      writer.uint32(8).bool(message.found);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(16).int32(message.sequence);
+    }
+    if (message.hasEnded !== false) {
+      writer.uint32(24).bool(message.hasEnded);
+    }
+    for (const v of message.events) {
+      LoggedJobEvent.encode(v!, writer.uint32(34).fork()).join();
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      JobEventPage_LabelsEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobEventPage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobEventPage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.found = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.hasEnded = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.events.push(LoggedJobEvent.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = JobEventPage_LabelsEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              globalThis.Object.defineProperty(message.labels, entry5.key, { value: entry5.value, enumerable: true, configurable: true, writable: true });
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JobEventPage {
+    return {
+      found: isSet(object.found) ? globalThis.Boolean(object.found) : false,
+      sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+      hasEnded: isSet(object.hasEnded)
+        ? globalThis.Boolean(object.hasEnded)
+        : isSet(object.has_ended)
+        ? globalThis.Boolean(object.has_ended)
+        : false,
+      events: globalThis.Array.isArray(object?.events) ? object.events.map((e: any) => LoggedJobEvent.fromJSON(e)) : [],
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: JobEventPage): unknown {
+    const obj: any = {};
+    if (message.found !== false) {
+      obj.found = message.found;
+    }
+    if (message.sequence !== 0) {
+      obj.sequence = Math.round(message.sequence);
+    }
+    if (message.hasEnded !== false) {
+      obj.hasEnded = message.hasEnded;
+    }
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => LoggedJobEvent.toJSON(e));
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JobEventPage>, I>>(base?: I): JobEventPage {
+    return JobEventPage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JobEventPage>, I>>(object: I): JobEventPage {
+    const message = createBaseJobEventPage();
+    message.found = object.found ?? false;
+    message.sequence = object.sequence ?? 0;
+    message.hasEnded = object.hasEnded ?? false;
+    message.events = object.events?.map((e) => LoggedJobEvent.fromPartial(e)) || [];
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseJobEventPage_LabelsEntry(): JobEventPage_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const JobEventPage_LabelsEntry: MessageFns<JobEventPage_LabelsEntry> = {
+  encode(message: JobEventPage_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobEventPage_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobEventPage_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JobEventPage_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: JobEventPage_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JobEventPage_LabelsEntry>, I>>(base?: I): JobEventPage_LabelsEntry {
+    return JobEventPage_LabelsEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JobEventPage_LabelsEntry>, I>>(object: I): JobEventPage_LabelsEntry {
+    const message = createBaseJobEventPage_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseLoggedJobEvent(): LoggedJobEvent {
+  return {
+    id: "",
+    type: "",
+    sequence: 0,
+    time: undefined,
+    causationId: "",
+    traceparent: "",
+    isTerminal: false,
+    dataJson: "",
+  };
+}
+
+export const LoggedJobEvent: MessageFns<LoggedJobEvent> = {
+  encode(message: LoggedJobEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.type !== "") {
+      writer.uint32(18).string(message.type);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(24).int32(message.sequence);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(toTimestamp(message.time), writer.uint32(34).fork()).join();
+    }
+    if (message.causationId !== "") {
+      writer.uint32(42).string(message.causationId);
+    }
+    if (message.traceparent !== "") {
+      writer.uint32(50).string(message.traceparent);
+    }
+    if (message.isTerminal !== false) {
+      writer.uint32(56).bool(message.isTerminal);
+    }
+    if (message.dataJson !== "") {
+      writer.uint32(66).string(message.dataJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoggedJobEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoggedJobEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.type = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sequence = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.causationId = reader.string(true);
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.traceparent = reader.string(true);
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.isTerminal = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.dataJson = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoggedJobEvent {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      type: isSet(object.type) ? globalThis.String(object.type) : "",
+      sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+      time: isSet(object.time) ? fromJsonTimestamp(object.time) : undefined,
+      causationId: isSet(object.causationId)
+        ? globalThis.String(object.causationId)
+        : isSet(object.causation_id)
+        ? globalThis.String(object.causation_id)
+        : "",
+      traceparent: isSet(object.traceparent) ? globalThis.String(object.traceparent) : "",
+      isTerminal: isSet(object.isTerminal)
+        ? globalThis.Boolean(object.isTerminal)
+        : isSet(object.is_terminal)
+        ? globalThis.Boolean(object.is_terminal)
+        : false,
+      dataJson: isSet(object.dataJson)
+        ? globalThis.String(object.dataJson)
+        : isSet(object.data_json)
+        ? globalThis.String(object.data_json)
+        : "",
+    };
+  },
+
+  toJSON(message: LoggedJobEvent): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.type !== "") {
+      obj.type = message.type;
+    }
+    if (message.sequence !== 0) {
+      obj.sequence = Math.round(message.sequence);
+    }
+    if (message.time !== undefined) {
+      obj.time = message.time.toISOString();
+    }
+    if (message.causationId !== "") {
+      obj.causationId = message.causationId;
+    }
+    if (message.traceparent !== "") {
+      obj.traceparent = message.traceparent;
+    }
+    if (message.isTerminal !== false) {
+      obj.isTerminal = message.isTerminal;
+    }
+    if (message.dataJson !== "") {
+      obj.dataJson = message.dataJson;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoggedJobEvent>, I>>(base?: I): LoggedJobEvent {
+    return LoggedJobEvent.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoggedJobEvent>, I>>(object: I): LoggedJobEvent {
+    const message = createBaseLoggedJobEvent();
+    message.id = object.id ?? "";
+    message.type = object.type ?? "";
+    message.sequence = object.sequence ?? 0;
+    message.time = object.time ?? undefined;
+    message.causationId = object.causationId ?? "";
+    message.traceparent = object.traceparent ?? "";
+    message.isTerminal = object.isTerminal ?? false;
+    message.dataJson = object.dataJson ?? "";
+    return message;
+  },
+};
 
 function createBaseCancelJobsRequest(): CancelJobsRequest {
   return { jobIds: [], reason: Reason.REASON_UNSPECIFIED, message: "" };
@@ -1198,7 +1986,7 @@ export const ExecutionReport: MessageFns<ExecutionReport> = {
   },
 };
 
-/** What the orchestrator tells the job context. */
+/** What other contexts tell the job context, and what they read of it for many jobs at once. */
 export type JobInternalServiceService = typeof JobInternalServiceService;
 export const JobInternalServiceService = {
   /**
@@ -1241,6 +2029,20 @@ export const JobInternalServiceService = {
       Buffer.from(SetQueueLimitsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetQueueLimitsResponse => SetQueueLimitsResponse.decode(value),
   },
+  /**
+   * The facts of many jobs, of each those after a sequence, for whoever tells them on. An answer that would be too large leaves facts
+   * out: ask again after the last one. At most 1,000.
+   */
+  readJobEvents: {
+    path: "/capstan.job.v1.JobInternalService/ReadJobEvents" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadJobEventsRequest): Buffer => Buffer.from(ReadJobEventsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadJobEventsRequest => ReadJobEventsRequest.decode(value),
+    responseSerialize: (value: ReadJobEventsResponse): Buffer =>
+      Buffer.from(ReadJobEventsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadJobEventsResponse => ReadJobEventsResponse.decode(value),
+  },
 } as const;
 
 export interface JobInternalServiceServer extends UntypedServiceImplementation {
@@ -1256,6 +2058,11 @@ export interface JobInternalServiceServer extends UntypedServiceImplementation {
   cancelJobs: handleUnaryCall<CancelJobsRequest, CancelJobsResponse>;
   /** How many jobs of a queue may be PENDING: from then on, more are refused with RESOURCE_EXHAUSTED. Idempotent. */
   setQueueLimits: handleUnaryCall<SetQueueLimitsRequest, SetQueueLimitsResponse>;
+  /**
+   * The facts of many jobs, of each those after a sequence, for whoever tells them on. An answer that would be too large leaves facts
+   * out: ask again after the last one. At most 1,000.
+   */
+  readJobEvents: handleUnaryCall<ReadJobEventsRequest, ReadJobEventsResponse>;
 }
 
 export interface JobInternalServiceClient extends Client {
@@ -1313,6 +2120,25 @@ export interface JobInternalServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetQueueLimitsResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * The facts of many jobs, of each those after a sequence, for whoever tells them on. An answer that would be too large leaves facts
+   * out: ask again after the last one. At most 1,000.
+   */
+  readJobEvents(
+    request: ReadJobEventsRequest,
+    callback: (error: ServiceError | null, response: ReadJobEventsResponse) => void,
+  ): ClientUnaryCall;
+  readJobEvents(
+    request: ReadJobEventsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadJobEventsResponse) => void,
+  ): ClientUnaryCall;
+  readJobEvents(
+    request: ReadJobEventsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadJobEventsResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const JobInternalServiceClient = makeGenericClientConstructor(
@@ -1361,6 +2187,10 @@ function fromJsonTimestamp(o: any): Date {
   } else {
     return fromTimestamp(Timestamp.fromJSON(o));
   }
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {
