@@ -6,6 +6,8 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type FileDescriptorProto, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 
 const protoDirectory = import.meta.dirname;
 const committed = join(protoDirectory, "gen");
@@ -66,6 +68,69 @@ function writeDurationsAsText(directory: string): void {
   writeFileSync(file, text);
 }
 
+/** What annotates methods is read from the descriptors; nobody needs it as code. */
+function leaveOutAnnotations(directory: string): void {
+  for (const name of ["google/api", "google/protobuf/descriptor.ts"])
+    rmSync(join(directory, name), { recursive: true });
+}
+
+interface Named {
+  readonly name: string;
+}
+
+/** The leading comment of each element by its full name. Paths are as in descriptor.proto: field numbers and places in lists. */
+function commentsOf(file: FileDescriptorProto): (readonly [string, string])[] {
+  const said = new Map(
+    (file.sourceCodeInfo?.location ?? []).map(({ path, leadingComments }) => [path.join("."), leadingComments]),
+  );
+  const found: (readonly [string, string])[] = [];
+
+  function note(elements: readonly Named[], path: string, scope: string, within: (at: number, prefix: string) => void) {
+    for (const [at, { name }] of elements.entries()) {
+      const text = said.get(`${path}.${at}`);
+      if (text !== undefined && text !== "") found.push([`${scope}.${name}`, text.replace(/^ /gm, "").trimEnd()]);
+      within(at, `${path}.${at}`);
+    }
+  }
+  const leaf = () => {};
+  function messages(list: FileDescriptorProto["messageType"], path: string, scope: string): void {
+    note(list, path, scope, (at, here) => {
+      const message = list[at];
+      if (message === undefined) return;
+      const inside = `${scope}.${message.name}`;
+      note(message.field, `${here}.2`, inside, leaf);
+      messages(message.nestedType, `${here}.3`, inside);
+      enums(message.enumType, `${here}.4`, inside);
+    });
+  }
+  function enums(list: FileDescriptorProto["enumType"], path: string, scope: string): void {
+    note(list, path, scope, (at, here) => note(list[at]?.value ?? [], `${here}.2`, `${scope}.${list[at]?.name}`, leaf));
+  }
+  messages(file.messageType, "4", file.package);
+  enums(file.enumType, "5", file.package);
+  note(file.service, "6", file.package, (at, here) =>
+    note(file.service[at]?.method ?? [], `${here}.2`, `${file.package}.${file.service[at]?.name}`, leaf),
+  );
+  return found;
+}
+
+/**
+ * The contracts as data, for what treats every method alike: `descriptors.binpb`, a FileDescriptorSet, and beside it `comments.json`, what
+ * the contracts say of each element by its full name, because few need that and it is twice as large.
+ */
+function describeInto(directory: string): void {
+  const image = execFileSync(join(protoDirectory, "../node_modules/.bin/buf"), ["build", "-o", "-"], {
+    cwd: protoDirectory,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const set = fromBinary(FileDescriptorSetSchema, image);
+  const comments = set.file.filter(({ name }) => name.startsWith("capstan/")).flatMap(commentsOf);
+  for (const file of set.file) delete file.sourceCodeInfo;
+  writeFileSync(join(directory, "descriptors.binpb"), toBinary(FileDescriptorSetSchema, set));
+  const sorted = Object.fromEntries(comments.sort(([a], [b]) => (a < b ? -1 : 1)));
+  writeFileSync(join(directory, "comments.json"), `${JSON.stringify(sorted, null, 1)}\n`);
+}
+
 function filesIn(directory: string): Map<string, string> {
   const names = readdirSync(directory, { recursive: true, encoding: "utf8" });
   const files = names.filter((name) => statSync(join(directory, name)).isFile());
@@ -75,9 +140,11 @@ function filesIn(directory: string): Map<string, string> {
 const fresh = mkdtempSync(join(tmpdir(), "capstan-gen-"));
 try {
   generateInto(fresh);
+  leaveOutAnnotations(fresh);
   keepEveryMapKey(fresh);
   readTextStrictly(fresh);
   writeDurationsAsText(fresh);
+  describeInto(fresh);
   if (process.argv.includes("--check")) {
     const [want, have] = [filesIn(fresh), filesIn(committed)];
     const stale = [...new Set([...want.keys(), ...have.keys()])].filter((name) => want.get(name) !== have.get(name));

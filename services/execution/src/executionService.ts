@@ -17,12 +17,13 @@ import type {
   GetExecutionRequest,
   ListExecutionsRequest,
   ListExecutionsResponse,
+  ReadLogsRequest,
   TailLogsRequest,
 } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
 import { finalStates, liveStates } from "./execution.ts";
 import { toLogSummary, toReason } from "./executionProto.ts";
 import { getExecution, listExecutions, type ShownExecution } from "./executionQueries.ts";
-import { type TailDeps, tailLogs } from "./tailLogs.ts";
+import { readLogs, type TailDeps, tailLogs } from "./tailLogs.ts";
 
 const filterFields: FilterFields = {
   job_id: { type: "string" },
@@ -43,6 +44,9 @@ export function createExecutionService(deps: TailDeps): ExecutionServiceServer {
       return { execution: toMessage(found) };
     }),
     listExecutions: unary((request: ListExecutionsRequest, call) => list(request, call, deps)),
+    readLogs: unary((request: ReadLogsRequest, call) =>
+      readLogs({ ...request, executionId: readId(request) }, call, deps),
+    ),
     tailLogs: serverStream((request: TailLogsRequest, call) =>
       tailLogs({ ...request, executionId: readId(request) }, call, deps),
     ),

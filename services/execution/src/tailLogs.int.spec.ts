@@ -154,3 +154,26 @@ test("the log of an unknown execution is refused", async () => {
   await expect(read(writer, unknown)).rejects.toMatchObject({ code: "NOT_FOUND" });
   await expect(read(writer, "nonsense")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 });
+
+test("a log is read in pages, and one that is not sealed yet goes on where its pages ended", async () => {
+  const executionId = await start("echo first; sleep 1; seq 1 60000; echo last");
+  const readPage = (pageToken: string, pageSize = 2) =>
+    reader.executions.readLogs({ executionId, pageSize, pageToken });
+  const first = await eventually(async () => {
+    const page = await readPage("");
+    expect(page.chunks.length).toBeGreaterThan(0);
+    return page;
+  });
+  const pieces = first.chunks.map(({ data }) => data);
+  let page = first;
+  await eventually(async () => {
+    page = await readPage(page.nextPageToken);
+    pieces.push(...page.chunks.map(({ data }) => data));
+    return page.nextPageToken === "";
+  });
+  const { all } = await read(reader, executionId);
+  expect(Buffer.concat(pieces).equals(all)).toBe(true);
+  expect(page.summary).toMatchObject({ isSealed: true });
+  await expect(readPage("x")).rejects.toMatchObject({ reason: "INVALID_FIELDS", fields: [{ field: "page_token" }] });
+  await expect(readPage("", -1)).rejects.toMatchObject({ fields: [{ field: "page_size" }] });
+});

@@ -4,10 +4,15 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { invalid, notFound } from "@capstan/errors";
-import type { Call } from "@capstan/grpc";
+import { type Call, decodePageToken, encodePageToken } from "@capstan/grpc";
 import type { Db } from "@capstan/postgres";
 import type { LogSummary } from "@capstan/proto/capstan/execution/v1/execution.ts";
-import type { TailLogsRequest, TailLogsResponse } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
+import type {
+  ReadLogsRequest,
+  ReadLogsResponse,
+  TailLogsRequest,
+  TailLogsResponse,
+} from "@capstan/proto/capstan/execution/v1/execution_service.ts";
 import { toLogSummary } from "./executionProto.ts";
 import { listChunks, measureLog, readLog, type StoredChunk } from "./logStore.ts";
 import type { Wakes } from "./wakes.ts";
@@ -51,6 +56,30 @@ export async function* tailLogs(
       forget();
     }
   }
+}
+
+const defaultPageChunks = 16;
+
+/** A page of what is stored. The token of a log that is not sealed goes on where its chunks end. */
+export async function readLogs(
+  request: ReadLogsRequest,
+  call: Pick<Call, "tenant">,
+  { db }: Pick<TailDeps, "db">,
+): Promise<ReadLogsResponse> {
+  const { executionId } = request;
+  if (request.pageSize < 0) throw invalid([{ field: "page_size", description: "must not be negative" }]);
+  const limit = request.pageSize === 0 ? defaultPageChunks : Math.min(request.pageSize, pageChunks);
+  const query = { tenant: call.tenant, executionId };
+  const after = Number(decodePageToken(request.pageToken, query)?.[0] ?? 0);
+  if (!Number.isSafeInteger(after) || after < 0)
+    throw invalid([{ field: "page_token", description: "is not a page token of this service" }]);
+  const log = await readLog(db, call.tenant, executionId);
+  if (log === null) throw notFound("execution", executionId);
+  const chunks = await listChunks(db, executionId, after, limit);
+  const nextPageToken = encodePageToken(query, [String(chunks.at(-1)?.sequence ?? after)]);
+  if (chunks.length === limit) return { chunks: chunks.map(toChunk), nextPageToken, summary: undefined };
+  const summary = log.isSealed ? toLogSummary(log, true) : await summarizeLive(db, executionId);
+  return { chunks: chunks.map(toChunk), nextPageToken: log.isSealed ? "" : nextPageToken, summary };
 }
 
 function toChunk({ sequence, stream, offset, data, time }: StoredChunk) {

@@ -116,6 +116,26 @@ export interface ListExecutionsResponse {
   nextPageToken: string;
 }
 
+/** Asks for a page of a log. */
+export interface ReadLogsRequest {
+  /** The execution. */
+  executionId: string;
+  /** Chunks, of at most 64 KiB each. At most 32; 0 means 16. */
+  pageSize: number;
+  /** `next_page_token` of the page before. */
+  pageToken: string;
+}
+
+/** A page of a log. */
+export interface ReadLogsResponse {
+  /** What was written, in order. */
+  chunks: LogChunk[];
+  /** For what follows; empty on the last page of a log that is sealed. Of one that is not, a page without chunks means: nothing yet. */
+  nextPageToken: string;
+  /** What is known of the log; only on its last page. */
+  summary: LogSummary | undefined;
+}
+
 /** Asks for a log. */
 export interface TailLogsRequest {
   /** The execution. */
@@ -495,6 +515,226 @@ export const ListExecutionsResponse: MessageFns<ListExecutionsResponse> = {
   },
 };
 
+function createBaseReadLogsRequest(): ReadLogsRequest {
+  return { executionId: "", pageSize: 0, pageToken: "" };
+}
+
+export const ReadLogsRequest: MessageFns<ReadLogsRequest> = {
+  encode(message: ReadLogsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLogsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLogsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadLogsRequest {
+    return {
+      executionId: isSet(object.executionId)
+        ? globalThis.String(object.executionId)
+        : isSet(object.execution_id)
+        ? globalThis.String(object.execution_id)
+        : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ReadLogsRequest): unknown {
+    const obj: any = {};
+    if (message.executionId !== "") {
+      obj.executionId = message.executionId;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadLogsRequest>, I>>(base?: I): ReadLogsRequest {
+    return ReadLogsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadLogsRequest>, I>>(object: I): ReadLogsRequest {
+    const message = createBaseReadLogsRequest();
+    message.executionId = object.executionId ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseReadLogsResponse(): ReadLogsResponse {
+  return { chunks: [], nextPageToken: "", summary: undefined };
+}
+
+export const ReadLogsResponse: MessageFns<ReadLogsResponse> = {
+  encode(message: ReadLogsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.chunks) {
+      LogChunk.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.summary !== undefined) {
+      LogSummary.encode(message.summary, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLogsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLogsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.chunks.push(LogChunk.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.summary = LogSummary.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadLogsResponse {
+    return {
+      chunks: globalThis.Array.isArray(object?.chunks) ? object.chunks.map((e: any) => LogChunk.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+      summary: isSet(object.summary) ? LogSummary.fromJSON(object.summary) : undefined,
+    };
+  },
+
+  toJSON(message: ReadLogsResponse): unknown {
+    const obj: any = {};
+    if (message.chunks?.length) {
+      obj.chunks = message.chunks.map((e) => LogChunk.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    if (message.summary !== undefined) {
+      obj.summary = LogSummary.toJSON(message.summary);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadLogsResponse>, I>>(base?: I): ReadLogsResponse {
+    return ReadLogsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadLogsResponse>, I>>(object: I): ReadLogsResponse {
+    const message = createBaseReadLogsResponse();
+    message.chunks = object.chunks?.map((e) => LogChunk.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    message.summary = (object.summary !== undefined && object.summary !== null)
+      ? LogSummary.fromPartial(object.summary)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseTailLogsRequest(): TailLogsRequest {
   return { executionId: "", afterSequence: 0, follow: false };
 }
@@ -864,6 +1104,16 @@ export const ExecutionServiceService = {
       Buffer.from(ListExecutionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListExecutionsResponse => ListExecutionsResponse.decode(value),
   },
+  /** The log of an execution in pages, as far as it is stored; live or archived by the same call. NOT_FOUND if there is no such execution. */
+  readLogs: {
+    path: "/capstan.execution.v1.ExecutionService/ReadLogs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadLogsRequest): Buffer => Buffer.from(ReadLogsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadLogsRequest => ReadLogsRequest.decode(value),
+    responseSerialize: (value: ReadLogsResponse): Buffer => Buffer.from(ReadLogsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadLogsResponse => ReadLogsResponse.decode(value),
+  },
   /**
    * The log of an execution, live or archived by the same call. To resume, ask again with the last sequence seen. The last
    * message carries the summary.
@@ -884,6 +1134,8 @@ export interface ExecutionServiceServer extends UntypedServiceImplementation {
   getExecution: handleUnaryCall<GetExecutionRequest, GetExecutionResponse>;
   /** Executions that match a filter, newest first, in pages. */
   listExecutions: handleUnaryCall<ListExecutionsRequest, ListExecutionsResponse>;
+  /** The log of an execution in pages, as far as it is stored; live or archived by the same call. NOT_FOUND if there is no such execution. */
+  readLogs: handleUnaryCall<ReadLogsRequest, ReadLogsResponse>;
   /**
    * The log of an execution, live or archived by the same call. To resume, ask again with the last sequence seen. The last
    * message carries the summary.
@@ -923,6 +1175,22 @@ export interface ExecutionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListExecutionsResponse) => void,
+  ): ClientUnaryCall;
+  /** The log of an execution in pages, as far as it is stored; live or archived by the same call. NOT_FOUND if there is no such execution. */
+  readLogs(
+    request: ReadLogsRequest,
+    callback: (error: ServiceError | null, response: ReadLogsResponse) => void,
+  ): ClientUnaryCall;
+  readLogs(
+    request: ReadLogsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadLogsResponse) => void,
+  ): ClientUnaryCall;
+  readLogs(
+    request: ReadLogsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadLogsResponse) => void,
   ): ClientUnaryCall;
   /**
    * The log of an execution, live or archived by the same call. To resume, ask again with the last sequence seen. The last
