@@ -7,6 +7,7 @@ import { migrate, openPool } from "@capstan/postgres";
 import { type App, runService } from "@capstan/service";
 import { type Config, configSchema } from "./config.ts";
 import { createHttpServer, listen } from "./httpServer.ts";
+import { servePage } from "./page.ts";
 
 const schema = "gateway";
 export const migrations = new URL("../migrations/", import.meta.url);
@@ -25,6 +26,7 @@ export async function start(app: App, config: Config): Promise<{ readonly httpAd
   app.addCheck("nats", async () => void (await nats.rtt()));
 
   const http = await createHttpServer(config, log);
+  servePage(http, config.CAPSTAN_PUBLIC_PATH);
   const httpAddress = await listen(http, config.CAPSTAN_HTTP_ADDRESS);
   app.onStop(() => http.close());
   return { httpAddress };

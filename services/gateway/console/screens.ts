@@ -1,0 +1,42 @@
+/**
+ * Every screen: its address, its place in the navigation, and the module that draws it, which is loaded when it is first opened. To add
+ * one, write `screens/<name>.ts` that exports `Screen` and add a line here.
+ */
+import type { FunctionComponent } from "preact";
+import type { IconName } from "./ui/icon.ts";
+
+/** Parameters of the address by name. */
+export type ScreenProps = { readonly parameters: Readonly<Record<string, string>> };
+
+export interface ScreenModule {
+  readonly Screen: FunctionComponent<ScreenProps>;
+}
+
+export interface ScreenEntry {
+  /** As in `match`. */
+  readonly pattern: string;
+  readonly load: () => Promise<ScreenModule>;
+}
+
+export interface NavigationEntry extends ScreenEntry {
+  readonly title: string;
+  readonly icon: IconName;
+  /** The key that opens it after `g`. */
+  readonly key: string;
+}
+
+/** In the navigation, by section. */
+export const navigation: readonly { readonly title: string; readonly entries: readonly NavigationEntry[] }[] = [
+  {
+    title: "Work",
+    entries: [{ pattern: "jobs", title: "Jobs", icon: "jobs", key: "j", load: () => import("./screens/jobs.ts") }],
+  },
+];
+
+/** Screens that others lead to. */
+export const others: readonly ScreenEntry[] = [];
+
+/** The screen at the bare address. */
+export const home = "jobs";
+
+export const screens: readonly ScreenEntry[] = [...navigation.flatMap(({ entries }) => entries), ...others];
