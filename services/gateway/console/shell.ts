@@ -102,7 +102,7 @@ export function Shell() {
       <button type="button" class="bare only-narrow" aria-label="Screens" aria-expanded=${isNavigationOpen.value} onClick=${() => {
         isNavigationOpen.value = !isNavigationOpen.value;
       }}><${Icon} name=${isNavigationOpen.value ? "close" : "menu"} size=${20} /></button>
-      <a class="brand" href=${link("")}><img src="console/icon.svg" alt="" width="24" height="24" />Capstan</a>
+      <a class="brand" href=${link("")}><img src=${new URL("icon.svg", import.meta.url).href} alt="" width="24" height="24" />Capstan</a>
       <span class="grow"></span>
       <${Live} />
       <button type="button" class="bare" title="Keys (?)" aria-label="Keys" onClick=${() => {

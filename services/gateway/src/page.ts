@@ -32,6 +32,7 @@ function writeDocument(page: PageFiles, publicPath: string): Document {
     `script-src 'self' 'sha256-${createHash("sha256").update(importMap).digest("base64")}'`,
     "style-src 'self'",
     "img-src 'self' data:",
+    "font-src 'self'",
     "connect-src 'self'",
     "base-uri 'self'",
     "form-action 'none'",

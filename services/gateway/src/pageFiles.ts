@@ -22,12 +22,16 @@ const libraries = {
   yaml: ["yaml", "browser/dist/index.js"],
 } as const;
 
+/** The typeface; letters it lacks are the system's. */
+const font = ["@fontsource-variable/inter", "files/inter-latin-wght-normal.woff2"] as const;
+
 const types: Readonly<Record<string, string>> = {
   ".ts": "text/javascript; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
   ".mjs": "text/javascript; charset=utf-8",
   ".css": "text/css; charset=utf-8",
   ".svg": "image/svg+xml",
+  ".woff2": "font/woff2",
 };
 
 export interface PageFile {
@@ -72,7 +76,7 @@ function directoryOf(packageName: string, from: string): string {
 async function readLibraries(): Promise<Map<string, PageFile>> {
   const files = new Map<string, PageFile>();
   const signals = join(directoryOf("@preact/signals", import.meta.url), "package.json");
-  for (const [packageName, path] of Object.values(libraries)) {
+  for (const [packageName, path] of [...Object.values(libraries), font]) {
     const directory = directoryOf(packageName, packageName === "@preact/signals-core" ? signals : import.meta.url);
     const paths =
       packageName === "yaml"
