@@ -4,10 +4,12 @@
  */
 import { connectNats } from "@capstan/messaging";
 import { migrate, openPool } from "@capstan/postgres";
+import { SessionServiceService } from "@capstan/proto/capstan/gateway/v1/session_service.ts";
 import { type App, runService } from "@capstan/service";
 import { type Config, configSchema } from "./config.ts";
 import { createHttpServer, listen } from "./httpServer.ts";
 import { servePage } from "./page.ts";
+import { createSessionService } from "./sessionService.ts";
 
 const schema = "gateway";
 export const migrations = new URL("../migrations/", import.meta.url);
@@ -24,6 +26,8 @@ export async function start(app: App, config: Config): Promise<{ readonly httpAd
   const nats = await app.untilReady("nats", () => connectNats({ url: config.CAPSTAN_NATS_URL, name: schema, log }));
   app.onStop(() => nats.close());
   app.addCheck("nats", async () => void (await nats.rtt()));
+
+  app.addService(SessionServiceService, createSessionService(pool));
 
   const http = await createHttpServer(config, log);
   servePage(http, config.CAPSTAN_PUBLIC_PATH);

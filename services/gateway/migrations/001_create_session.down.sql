@@ -1,0 +1,2 @@
+drop table gateway.session;
+drop table gateway.replica;
