@@ -1,6 +1,7 @@
 /** What users read of jobs. Moving them is in jobStore.ts. */
 import { type Filter, type FilterFields, filterToSql } from "@capstan/grpc";
 import type { Db } from "@capstan/postgres";
+import { Reason } from "@capstan/proto/capstan/job/v1/job.ts";
 import type { JobState } from "./job.ts";
 import { type ItemCountsView, itemCountsOf, type StepView, stepAsJson } from "./stepQueries.ts";
 
@@ -84,11 +85,14 @@ export async function countLiveJobs(db: Db): Promise<readonly { state: JobState;
   return liveStates.map((state) => rows.find((row) => row.state === state) ?? { state, count: 0 });
 }
 
+const reasons = Object.keys(Reason).flatMap((name) => (name === "UNRECOGNIZED" ? [] : name.replace("REASON_", "")));
+
 export const filterFields: FilterFields = {
   state: {
     type: "enum",
     values: ["PENDING", "RUNNING", "CANCELLING", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT"],
   },
+  reason: { type: "enum", values: reasons },
   name: { type: "string" },
   source: { type: "string" },
   retry_of: { type: "id" },
@@ -104,6 +108,7 @@ export const filterFields: FilterFields = {
 
 const filterColumns = {
   state: "j.state",
+  reason: "j.reason",
   name: "j.name",
   source: "j.source",
   retry_of: "j.retry_of",

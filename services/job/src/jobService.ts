@@ -27,6 +27,7 @@ import { stepMessages, toMessage } from "./jobMessage.ts";
 import { eventMessage } from "./jobProto.ts";
 import { filterFields, getJobs, type JobView, jobOrders, listJobs } from "./jobQueries.ts";
 import { createJobRepeats } from "./jobRepeats.ts";
+import { createJobStats } from "./jobStats.ts";
 import { createJobWaits } from "./jobWaits.ts";
 import { cancelOf, type MoveJobs } from "./moveJobs.ts";
 import { findSpec, listSteps, readSteps } from "./stepQueries.ts";
@@ -153,6 +154,7 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
       return { job: toMessage(await readJob(id, call)) };
     }),
 
+    ...createJobStats({ pool }),
     ...createJobWaits({ pool, moveJobs, readJob }),
     ...createJobRepeats({ accept, readJob }),
 

@@ -1,8 +1,11 @@
+import { openPool } from "@capstan/postgres";
+import { createLogger } from "@capstan/service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { refusalOf, requestOf, submit } from "../../../test/support/jobs.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import { jobOrders } from "./jobQueries.ts";
+import { countJobs } from "./jobStatsQueries.ts";
 import { report, reportOf, startTestService, type TestService } from "./startTestService.ts";
 
 let database: TestDatabase;
@@ -133,8 +136,9 @@ test("a label's key is a parameter too", async () => {
 
 test("filters combine, and what they cannot mean is refused with the place", async () => {
   const [one = "", other = ""] = await submitMany(2, "combined");
-  await report(service, reportOf(one, "FAILED", { exitCode: 1 }));
+  await report(service, reportOf(one, "FAILED", { exitCode: 1, reason: "REASON_EXIT_CODE" }));
   expect(await idsFor('labels.batch = "combined" AND state = FAILED')).toEqual([one]);
+  expect(await idsFor('labels.batch = "combined" AND reason = EXIT_CODE')).toEqual([one]);
   expect(await idsFor('labels.batch = "combined" AND NOT state = FAILED')).toEqual([other]);
   expect(await idsFor('labels.batch = "combined" AND labels.nothing:*')).toEqual([]);
   for (const filter of ["state = GOOD", "colour = blue", "state =", 'name = "open', "create_time > yesterday"]) {
@@ -147,4 +151,44 @@ test("filters combine, and what they cannot mean is refused with the place", asy
   expect(await refusalOf(service.jobs.listJobs({ ...first, pageSize: -1 }))).toMatchObject({
     fields: [{ field: "page_size" }],
   });
+});
+
+const noSpan = { span: undefined, buckets: 0 };
+
+test("stats count what lives, what has come and ended lately, and why jobs failed", async () => {
+  const before = await service.jobs.getJobStats(noSpan);
+  const [good = "", bad = "", worse = "", live = ""] = await submitMany(4, "counted");
+  const failed = { exitCode: 7, reason: "REASON_EXIT_CODE", message: "exit code 7" } as const;
+  await report(service, reportOf(good, "SUCCEEDED"), reportOf(bad, "FAILED", failed));
+  await report(service, reportOf(worse, "FAILED", { ...failed, message: "exit code 8" }), reportOf(live, "STARTED"));
+
+  const after = await service.jobs.getJobStats(noSpan);
+  const sum = (stats: typeof after, state: "succeeded" | "failed" | "running") =>
+    stats.buckets.reduce((count, { accepted }) => count + (accepted?.[state] ?? 0), 0);
+  expect(after.buckets).toHaveLength(60);
+  expect(sum(after, "succeeded") - sum(before, "succeeded")).toBe(1);
+  expect(sum(after, "failed") - sum(before, "failed")).toBe(2);
+  expect((after.live?.running ?? 0) - (before.live?.running ?? 0)).toBe(1);
+  const ended = (stats: typeof after) => stats.buckets.reduce((count, bucket) => count + bucket.ended, 0);
+  expect(ended(after) - ended(before)).toBe(3);
+  expect(after.failures.find(({ reason }) => reason === "REASON_EXIT_CODE")).toMatchObject({
+    state: "JOB_STATE_FAILED",
+    lastJobId: worse,
+    lastMessage: "exit code 8",
+  });
+});
+
+test("stats of many jobs say how far back they were counted", async () => {
+  const [oldest = "", ...others] = await submitMany(6, "newest");
+  const pool = openPool({ url: database.urlOf("job"), schema: "job", log: createLogger("test", "silent") });
+  const stats = await countJobs(pool, { tenant: "default", spanMs: 600_000, buckets: 10, limit: others.length });
+  await pool.end();
+  const { job } = await service.jobs.getJob({ jobId: oldest });
+  expect(stats.accepted.reduce((sum, { count }) => sum + count, 0)).toBe(others.length);
+  expect(stats.beginTime.getTime()).toBeGreaterThanOrEqual(job?.createTime?.getTime() ?? Number.POSITIVE_INFINITY);
+});
+
+test("stats over a span or in parts that there cannot be are refused with all that is wrong", async () => {
+  const refusal = await refusalOf(service.jobs.getJobStats({ span: { seconds: 5, nanos: 0 }, buckets: 501 }));
+  expect(refusal.fields.map(({ field }) => field)).toEqual(["span", "buckets"]);
 });

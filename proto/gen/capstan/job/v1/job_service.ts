@@ -20,7 +20,18 @@ import {
 import { Duration } from "../../../google/protobuf/duration.ts";
 import { Struct, Value } from "../../../google/protobuf/struct.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
-import { Job, Step } from "./job.ts";
+import {
+  Job,
+  JobState,
+  jobStateFromJSON,
+  jobStateToJSON,
+  jobStateToNumber,
+  Reason,
+  reasonFromJSON,
+  reasonToJSON,
+  reasonToNumber,
+  Step,
+} from "./job.ts";
 import { JobSpec, TemplateUse } from "./spec.ts";
 
 /** What a person decides. */
@@ -198,7 +209,7 @@ export interface ListJobsRequest {
   /** `next_page_token` of the page before; only with the same filter and order. */
   pageToken: string;
   /**
-   * AIP-160 over `state`, `name`, `labels.<key>`, `create_time`, `source`, `retry_of`, `rerun_of`, `parent_job_id`, `template`,
+   * AIP-160 over `state`, `reason`, `name`, `labels.<key>`, `create_time`, `source`, `retry_of`, `rerun_of`, `parent_job_id`, `template`,
    * `template_version`, `schedule_id`, and `waits_for` with what a step of it waits for: APPROVAL, AWAITING_SIGNAL or SLEEPING:
    * `state = FAILED AND labels.team = "red"`.
    */
@@ -213,6 +224,84 @@ export interface ListJobsResponse {
   jobs: Job[];
   /** For the next page; empty on the last. */
   nextPageToken: string;
+}
+
+/** Asks how jobs do. */
+export interface GetJobStatsRequest {
+  /** How far back. 1 minute to 7 days; default 1 hour. */
+  span:
+    | Duration
+    | undefined;
+  /** In how many parts of the same length the span is told. 1 to 500; 0 means 60. */
+  buckets: number;
+}
+
+/** How jobs do. */
+export interface GetJobStatsResponse {
+  /** Those that have not ended, whenever they were accepted. */
+  live:
+    | JobCounts
+    | undefined;
+  /** Those that were accepted within the span, in the order of time; every part is there, also one without jobs. */
+  buckets: JobStatsBucket[];
+  /** Those within the span that ended FAILED or TIMED_OUT, by state and reason, the most frequent first; at most 50. */
+  failures: JobFailureGroup[];
+  /** From when on every job is counted: the begin of the span, or of the newest 100,000 jobs. */
+  beginTime:
+    | Date
+    | undefined;
+  /** When this was counted. */
+  readTime: Date | undefined;
+}
+
+/** How many jobs are in each state. */
+export interface JobCounts {
+  /** PENDING. */
+  pending: number;
+  /** RUNNING. */
+  running: number;
+  /** CANCELLING. */
+  cancelling: number;
+  /** SUCCEEDED. */
+  succeeded: number;
+  /** FAILED. */
+  failed: number;
+  /** CANCELLED. */
+  cancelled: number;
+  /** TIMED_OUT. */
+  timedOut: number;
+}
+
+/** A part of a span. */
+export interface JobStatsBucket {
+  /** Its begin; it ends where the next begins. */
+  beginTime:
+    | Date
+    | undefined;
+  /** The jobs that were accepted in it, by the state that they are in now. */
+  accepted:
+    | JobCounts
+    | undefined;
+  /** How many ended in it, of those accepted within the span. */
+  ended: number;
+}
+
+/** Jobs that ended badly for the same reason. */
+export interface JobFailureGroup {
+  /** FAILED or TIMED_OUT. */
+  state: JobState;
+  /** Why. */
+  reason: Reason;
+  /** How many. */
+  count: number;
+  /** The one that ended last. */
+  lastJobId: string;
+  /** Its name. */
+  lastJobName: string;
+  /** What it says, for people. */
+  lastMessage: string;
+  /** When it ended. */
+  lastTime: Date | undefined;
 }
 
 /** Asks to follow a job. */
@@ -1617,6 +1706,701 @@ export const ListJobsResponse: MessageFns<ListJobsResponse> = {
     const message = createBaseListJobsResponse();
     message.jobs = object.jobs?.map((e) => Job.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseGetJobStatsRequest(): GetJobStatsRequest {
+  return { span: undefined, buckets: 0 };
+}
+
+export const GetJobStatsRequest: MessageFns<GetJobStatsRequest> = {
+  encode(message: GetJobStatsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.span !== undefined) {
+      Duration.encode(message.span, writer.uint32(10).fork()).join();
+    }
+    if (message.buckets !== 0) {
+      writer.uint32(16).int32(message.buckets);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetJobStatsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetJobStatsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.span = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.buckets = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetJobStatsRequest {
+    return {
+      span: isSet(object.span) ? Duration.fromJSON(object.span) : undefined,
+      buckets: isSet(object.buckets) ? globalThis.Number(object.buckets) : 0,
+    };
+  },
+
+  toJSON(message: GetJobStatsRequest): unknown {
+    const obj: any = {};
+    if (message.span !== undefined) {
+      obj.span = Duration.toJSON(message.span);
+    }
+    if (message.buckets !== 0) {
+      obj.buckets = Math.round(message.buckets);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetJobStatsRequest>, I>>(base?: I): GetJobStatsRequest {
+    return GetJobStatsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetJobStatsRequest>, I>>(object: I): GetJobStatsRequest {
+    const message = createBaseGetJobStatsRequest();
+    message.span = (object.span !== undefined && object.span !== null) ? Duration.fromPartial(object.span) : undefined;
+    message.buckets = object.buckets ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetJobStatsResponse(): GetJobStatsResponse {
+  return { live: undefined, buckets: [], failures: [], beginTime: undefined, readTime: undefined };
+}
+
+export const GetJobStatsResponse: MessageFns<GetJobStatsResponse> = {
+  encode(message: GetJobStatsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.live !== undefined) {
+      JobCounts.encode(message.live, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.buckets) {
+      JobStatsBucket.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.failures) {
+      JobFailureGroup.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.beginTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.beginTime), writer.uint32(34).fork()).join();
+    }
+    if (message.readTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.readTime), writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetJobStatsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetJobStatsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.live = JobCounts.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.buckets.push(JobStatsBucket.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.failures.push(JobFailureGroup.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.beginTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.readTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetJobStatsResponse {
+    return {
+      live: isSet(object.live) ? JobCounts.fromJSON(object.live) : undefined,
+      buckets: globalThis.Array.isArray(object?.buckets)
+        ? object.buckets.map((e: any) => JobStatsBucket.fromJSON(e))
+        : [],
+      failures: globalThis.Array.isArray(object?.failures)
+        ? object.failures.map((e: any) => JobFailureGroup.fromJSON(e))
+        : [],
+      beginTime: isSet(object.beginTime)
+        ? fromJsonTimestamp(object.beginTime)
+        : isSet(object.begin_time)
+        ? fromJsonTimestamp(object.begin_time)
+        : undefined,
+      readTime: isSet(object.readTime)
+        ? fromJsonTimestamp(object.readTime)
+        : isSet(object.read_time)
+        ? fromJsonTimestamp(object.read_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: GetJobStatsResponse): unknown {
+    const obj: any = {};
+    if (message.live !== undefined) {
+      obj.live = JobCounts.toJSON(message.live);
+    }
+    if (message.buckets?.length) {
+      obj.buckets = message.buckets.map((e) => JobStatsBucket.toJSON(e));
+    }
+    if (message.failures?.length) {
+      obj.failures = message.failures.map((e) => JobFailureGroup.toJSON(e));
+    }
+    if (message.beginTime !== undefined) {
+      obj.beginTime = message.beginTime.toISOString();
+    }
+    if (message.readTime !== undefined) {
+      obj.readTime = message.readTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetJobStatsResponse>, I>>(base?: I): GetJobStatsResponse {
+    return GetJobStatsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetJobStatsResponse>, I>>(object: I): GetJobStatsResponse {
+    const message = createBaseGetJobStatsResponse();
+    message.live = (object.live !== undefined && object.live !== null) ? JobCounts.fromPartial(object.live) : undefined;
+    message.buckets = object.buckets?.map((e) => JobStatsBucket.fromPartial(e)) || [];
+    message.failures = object.failures?.map((e) => JobFailureGroup.fromPartial(e)) || [];
+    message.beginTime = object.beginTime ?? undefined;
+    message.readTime = object.readTime ?? undefined;
+    return message;
+  },
+};
+
+function createBaseJobCounts(): JobCounts {
+  return { pending: 0, running: 0, cancelling: 0, succeeded: 0, failed: 0, cancelled: 0, timedOut: 0 };
+}
+
+export const JobCounts: MessageFns<JobCounts> = {
+  encode(message: JobCounts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pending !== 0) {
+      writer.uint32(8).int32(message.pending);
+    }
+    if (message.running !== 0) {
+      writer.uint32(16).int32(message.running);
+    }
+    if (message.cancelling !== 0) {
+      writer.uint32(24).int32(message.cancelling);
+    }
+    if (message.succeeded !== 0) {
+      writer.uint32(32).int32(message.succeeded);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(40).int32(message.failed);
+    }
+    if (message.cancelled !== 0) {
+      writer.uint32(48).int32(message.cancelled);
+    }
+    if (message.timedOut !== 0) {
+      writer.uint32(56).int32(message.timedOut);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobCounts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobCounts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pending = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.running = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cancelling = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.succeeded = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.failed = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.cancelled = reader.int32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.timedOut = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JobCounts {
+    return {
+      pending: isSet(object.pending) ? globalThis.Number(object.pending) : 0,
+      running: isSet(object.running) ? globalThis.Number(object.running) : 0,
+      cancelling: isSet(object.cancelling) ? globalThis.Number(object.cancelling) : 0,
+      succeeded: isSet(object.succeeded) ? globalThis.Number(object.succeeded) : 0,
+      failed: isSet(object.failed) ? globalThis.Number(object.failed) : 0,
+      cancelled: isSet(object.cancelled) ? globalThis.Number(object.cancelled) : 0,
+      timedOut: isSet(object.timedOut)
+        ? globalThis.Number(object.timedOut)
+        : isSet(object.timed_out)
+        ? globalThis.Number(object.timed_out)
+        : 0,
+    };
+  },
+
+  toJSON(message: JobCounts): unknown {
+    const obj: any = {};
+    if (message.pending !== 0) {
+      obj.pending = Math.round(message.pending);
+    }
+    if (message.running !== 0) {
+      obj.running = Math.round(message.running);
+    }
+    if (message.cancelling !== 0) {
+      obj.cancelling = Math.round(message.cancelling);
+    }
+    if (message.succeeded !== 0) {
+      obj.succeeded = Math.round(message.succeeded);
+    }
+    if (message.failed !== 0) {
+      obj.failed = Math.round(message.failed);
+    }
+    if (message.cancelled !== 0) {
+      obj.cancelled = Math.round(message.cancelled);
+    }
+    if (message.timedOut !== 0) {
+      obj.timedOut = Math.round(message.timedOut);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JobCounts>, I>>(base?: I): JobCounts {
+    return JobCounts.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JobCounts>, I>>(object: I): JobCounts {
+    const message = createBaseJobCounts();
+    message.pending = object.pending ?? 0;
+    message.running = object.running ?? 0;
+    message.cancelling = object.cancelling ?? 0;
+    message.succeeded = object.succeeded ?? 0;
+    message.failed = object.failed ?? 0;
+    message.cancelled = object.cancelled ?? 0;
+    message.timedOut = object.timedOut ?? 0;
+    return message;
+  },
+};
+
+function createBaseJobStatsBucket(): JobStatsBucket {
+  return { beginTime: undefined, accepted: undefined, ended: 0 };
+}
+
+export const JobStatsBucket: MessageFns<JobStatsBucket> = {
+  encode(message: JobStatsBucket, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.beginTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.beginTime), writer.uint32(10).fork()).join();
+    }
+    if (message.accepted !== undefined) {
+      JobCounts.encode(message.accepted, writer.uint32(18).fork()).join();
+    }
+    if (message.ended !== 0) {
+      writer.uint32(24).int32(message.ended);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobStatsBucket {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobStatsBucket();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.beginTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.accepted = JobCounts.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ended = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JobStatsBucket {
+    return {
+      beginTime: isSet(object.beginTime)
+        ? fromJsonTimestamp(object.beginTime)
+        : isSet(object.begin_time)
+        ? fromJsonTimestamp(object.begin_time)
+        : undefined,
+      accepted: isSet(object.accepted) ? JobCounts.fromJSON(object.accepted) : undefined,
+      ended: isSet(object.ended) ? globalThis.Number(object.ended) : 0,
+    };
+  },
+
+  toJSON(message: JobStatsBucket): unknown {
+    const obj: any = {};
+    if (message.beginTime !== undefined) {
+      obj.beginTime = message.beginTime.toISOString();
+    }
+    if (message.accepted !== undefined) {
+      obj.accepted = JobCounts.toJSON(message.accepted);
+    }
+    if (message.ended !== 0) {
+      obj.ended = Math.round(message.ended);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JobStatsBucket>, I>>(base?: I): JobStatsBucket {
+    return JobStatsBucket.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JobStatsBucket>, I>>(object: I): JobStatsBucket {
+    const message = createBaseJobStatsBucket();
+    message.beginTime = object.beginTime ?? undefined;
+    message.accepted = (object.accepted !== undefined && object.accepted !== null)
+      ? JobCounts.fromPartial(object.accepted)
+      : undefined;
+    message.ended = object.ended ?? 0;
+    return message;
+  },
+};
+
+function createBaseJobFailureGroup(): JobFailureGroup {
+  return {
+    state: JobState.JOB_STATE_UNSPECIFIED,
+    reason: Reason.REASON_UNSPECIFIED,
+    count: 0,
+    lastJobId: "",
+    lastJobName: "",
+    lastMessage: "",
+    lastTime: undefined,
+  };
+}
+
+export const JobFailureGroup: MessageFns<JobFailureGroup> = {
+  encode(message: JobFailureGroup, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== JobState.JOB_STATE_UNSPECIFIED) {
+      writer.uint32(8).int32(jobStateToNumber(message.state));
+    }
+    if (message.reason !== Reason.REASON_UNSPECIFIED) {
+      writer.uint32(16).int32(reasonToNumber(message.reason));
+    }
+    if (message.count !== 0) {
+      writer.uint32(24).int32(message.count);
+    }
+    if (message.lastJobId !== "") {
+      writer.uint32(34).string(message.lastJobId);
+    }
+    if (message.lastJobName !== "") {
+      writer.uint32(42).string(message.lastJobName);
+    }
+    if (message.lastMessage !== "") {
+      writer.uint32(50).string(message.lastMessage);
+    }
+    if (message.lastTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.lastTime), writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobFailureGroup {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobFailureGroup();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.state = jobStateFromJSON(reader.int32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reason = reasonFromJSON(reader.int32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.count = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lastJobId = reader.string(true);
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lastJobName = reader.string(true);
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.lastMessage = reader.string(true);
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.lastTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JobFailureGroup {
+    return {
+      state: isSet(object.state) ? jobStateFromJSON(object.state) : JobState.JOB_STATE_UNSPECIFIED,
+      reason: isSet(object.reason) ? reasonFromJSON(object.reason) : Reason.REASON_UNSPECIFIED,
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
+      lastJobId: isSet(object.lastJobId)
+        ? globalThis.String(object.lastJobId)
+        : isSet(object.last_job_id)
+        ? globalThis.String(object.last_job_id)
+        : "",
+      lastJobName: isSet(object.lastJobName)
+        ? globalThis.String(object.lastJobName)
+        : isSet(object.last_job_name)
+        ? globalThis.String(object.last_job_name)
+        : "",
+      lastMessage: isSet(object.lastMessage)
+        ? globalThis.String(object.lastMessage)
+        : isSet(object.last_message)
+        ? globalThis.String(object.last_message)
+        : "",
+      lastTime: isSet(object.lastTime)
+        ? fromJsonTimestamp(object.lastTime)
+        : isSet(object.last_time)
+        ? fromJsonTimestamp(object.last_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: JobFailureGroup): unknown {
+    const obj: any = {};
+    if (message.state !== JobState.JOB_STATE_UNSPECIFIED) {
+      obj.state = jobStateToJSON(message.state);
+    }
+    if (message.reason !== Reason.REASON_UNSPECIFIED) {
+      obj.reason = reasonToJSON(message.reason);
+    }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    if (message.lastJobId !== "") {
+      obj.lastJobId = message.lastJobId;
+    }
+    if (message.lastJobName !== "") {
+      obj.lastJobName = message.lastJobName;
+    }
+    if (message.lastMessage !== "") {
+      obj.lastMessage = message.lastMessage;
+    }
+    if (message.lastTime !== undefined) {
+      obj.lastTime = message.lastTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JobFailureGroup>, I>>(base?: I): JobFailureGroup {
+    return JobFailureGroup.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JobFailureGroup>, I>>(object: I): JobFailureGroup {
+    const message = createBaseJobFailureGroup();
+    message.state = object.state ?? JobState.JOB_STATE_UNSPECIFIED;
+    message.reason = object.reason ?? Reason.REASON_UNSPECIFIED;
+    message.count = object.count ?? 0;
+    message.lastJobId = object.lastJobId ?? "";
+    message.lastJobName = object.lastJobName ?? "";
+    message.lastMessage = object.lastMessage ?? "";
+    message.lastTime = object.lastTime ?? undefined;
     return message;
   },
 };
@@ -3813,6 +4597,19 @@ export const JobServiceService = {
     responseDeserialize: (value: Buffer): ListJobsResponse => ListJobsResponse.decode(value),
   },
   /**
+   * How many jobs live in each state, and where those that were accepted of late stand now. Looks at the newest 100,000 of them, and says
+   * how far back that goes. For pictures and for people, not for bills.
+   */
+  getJobStats: {
+    path: "/capstan.job.v1.JobService/GetJobStats" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetJobStatsRequest): Buffer => Buffer.from(GetJobStatsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetJobStatsRequest => GetJobStatsRequest.decode(value),
+    responseSerialize: (value: GetJobStatsResponse): Buffer => Buffer.from(GetJobStatsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetJobStatsResponse => GetJobStatsResponse.decode(value),
+  },
+  /**
    * The facts of one job after a sequence, then each new one as it happens; ends after the terminal fact.
    * To resume, ask again with the last sequence seen.
    */
@@ -3952,6 +4749,11 @@ export interface JobServiceServer extends UntypedServiceImplementation {
   /** Jobs that match a filter, in pages. */
   listJobs: handleUnaryCall<ListJobsRequest, ListJobsResponse>;
   /**
+   * How many jobs live in each state, and where those that were accepted of late stand now. Looks at the newest 100,000 of them, and says
+   * how far back that goes. For pictures and for people, not for bills.
+   */
+  getJobStats: handleUnaryCall<GetJobStatsRequest, GetJobStatsResponse>;
+  /**
    * The facts of one job after a sequence, then each new one as it happens; ends after the terminal fact.
    * To resume, ask again with the last sequence seen.
    */
@@ -4054,6 +4856,25 @@ export interface JobServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListJobsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * How many jobs live in each state, and where those that were accepted of late stand now. Looks at the newest 100,000 of them, and says
+   * how far back that goes. For pictures and for people, not for bills.
+   */
+  getJobStats(
+    request: GetJobStatsRequest,
+    callback: (error: ServiceError | null, response: GetJobStatsResponse) => void,
+  ): ClientUnaryCall;
+  getJobStats(
+    request: GetJobStatsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetJobStatsResponse) => void,
+  ): ClientUnaryCall;
+  getJobStats(
+    request: GetJobStatsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetJobStatsResponse) => void,
   ): ClientUnaryCall;
   /**
    * The facts of one job after a sequence, then each new one as it happens; ends after the terminal fact.
