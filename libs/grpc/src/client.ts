@@ -67,7 +67,7 @@ export interface ClientClass<C extends Client> {
 
 const defaultDeadlineMs = 10_000;
 
-const settings: ClientOptions = {
+export const settings: ClientOptions = {
   // A page of large jobs is larger than a request may be.
   "grpc.max_receive_message_length": 16 * 1024 * 1024,
   "grpc.keepalive_time_ms": 20_000,

@@ -8,5 +8,8 @@ export { filterToSql } from "./filterSql.ts";
 export { type BidiStream, bidiStream, serverStream, unary } from "./handlers.ts";
 export { mask } from "./mask.ts";
 export { decodePageToken, encodePageToken, fitPage, pageSize } from "./paging.ts";
+export { type ProxiedMethod, proxyService } from "./proxy.ts";
+export { connectRaw, type RawClient } from "./rawClient.ts";
 export type { ServiceRegistration } from "./registration.ts";
 export { addressInUse, type GrpcServer, type ServeOptions, serve } from "./server.ts";
+export { fromServiceError } from "./status.ts";

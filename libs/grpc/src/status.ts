@@ -72,6 +72,11 @@ function cut(text: string, maxLength = maxTextLength): string {
   return (text.length <= maxLength ? text : `${text.slice(0, maxLength - 1)}…`).toWellFormed();
 }
 
+/** Whether a server has said why, and not gRPC by itself. */
+export function hasDetails(error: ServiceError): boolean {
+  return error.metadata?.get(detailsKey)[0] instanceof Uint8Array;
+}
+
 /** The refusal a server sent, or what gRPC itself says about a call that never got an answer. */
 export function fromServiceError(error: ServiceError): DomainError {
   const code = codeOf(error.code);

@@ -6,6 +6,7 @@ export { openGrpc } from "./grpcServer.ts";
 export { openHealth } from "./healthServer.ts";
 export { createLogger, type Logger } from "./log.ts";
 export type { Loop, LoopOptions } from "./loop.ts";
+export { type Figure, readFigures } from "./metrics.ts";
 export { runService } from "./runService.ts";
 export { spanFor, startTracing, type WorkSpan } from "./tracing.ts";
 export { runUntilStopped } from "./untilStopped.ts";

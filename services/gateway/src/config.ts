@@ -32,6 +32,17 @@ export const configSchema = z.object({
     /^[0-9a-f.:/]+$/,
     "must be addresses or networks such as 10.0.0.0/8, separated by commas",
   ).describe("Proxies whose X-Forwarded-For says who calls"),
+  CAPSTAN_HTTP_RATE_LIMIT: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(6_000)
+    .describe("Requests that one address may make within 10 s; 0: any number"),
+  CAPSTAN_HTTP_CHECK_ANSWERS: z
+    .stringbool({ error: "must be true or false" })
+    .default(false)
+    .describe("Whether answers are checked against their schemas, as requests always are; for tests"),
   CAPSTAN_JOB_ADDRESS: address.default("127.0.0.1:7101").describe("gRPC address of the job service"),
   CAPSTAN_PROVIDER_ADDRESS: address.default("127.0.0.1:7102").describe("gRPC address of the provider service"),
   CAPSTAN_EXECUTION_ADDRESS: address.default("127.0.0.1:7103").describe("gRPC address of the execution service"),

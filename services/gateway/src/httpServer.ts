@@ -9,18 +9,24 @@ import cors from "@fastify/cors";
 import { type FastifyBaseLogger, type FastifyError, type FastifyInstance, fastify, LogController } from "fastify";
 import type { Config } from "./config.ts";
 import { createGuards } from "./guards.ts";
+import { acceptJson } from "./jsonBody.ts";
 import { HttpRefusal, toProblem } from "./problem.ts";
+import { limitRequests } from "./rateLimit.ts";
 
 export const maxBodyBytes = 4 * 1024 * 1024;
 export const maxHeaderBytes = 16 * 1024;
 export const maxUrlBytes = 8 * 1024;
+export const rateWindowMs = 10_000;
 const requestTimeoutMs = 30_000;
 
 const requestIdPattern = /^[\w.:/-]{1,128}$/;
 
 /** Opens nothing yet: `listen` does. Whoever registers routes does it below `publicPath`. */
 export async function createHttpServer(
-  config: Pick<Config, "CAPSTAN_HTTP_HOSTS" | "CAPSTAN_HTTP_ORIGINS" | "CAPSTAN_HTTP_TRUSTED_PROXIES">,
+  config: Pick<
+    Config,
+    "CAPSTAN_HTTP_HOSTS" | "CAPSTAN_HTTP_ORIGINS" | "CAPSTAN_HTTP_TRUSTED_PROXIES" | "CAPSTAN_HTTP_RATE_LIMIT"
+  >,
   log: Logger,
 ): Promise<FastifyInstance> {
   const proxies = config.CAPSTAN_HTTP_TRUSTED_PROXIES;
@@ -49,6 +55,8 @@ export async function createHttpServer(
     guards.check(request.headers);
     if (request.raw.url !== undefined && request.raw.url.length > maxUrlBytes) throw urlTooLong();
   });
+  await limitRequests(http, { limit: config.CAPSTAN_HTTP_RATE_LIMIT, windowMs: rateWindowMs });
+  acceptJson(http);
   await http.register(cors, {
     origin: (origin, done) => done(null, origin !== undefined && guards.isListedOrigin(origin)),
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],

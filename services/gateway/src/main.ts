@@ -4,19 +4,32 @@
  */
 import { connectNats } from "@capstan/messaging";
 import { migrate, openPool } from "@capstan/postgres";
+import { PlatformServiceService } from "@capstan/proto/capstan/gateway/v1/platform_service.ts";
 import { SessionServiceService } from "@capstan/proto/capstan/gateway/v1/session_service.ts";
 import { type App, runService } from "@capstan/service";
+import { serveApi } from "./api.ts";
 import { type Config, configSchema } from "./config.ts";
-import { createHttpServer, listen } from "./httpServer.ts";
+import { readContracts } from "./contracts.ts";
+import { openFrontDoor } from "./frontDoor.ts";
+import { createHttpServer, listen, maxBodyBytes, maxHeaderBytes, maxUrlBytes, rateWindowMs } from "./httpServer.ts";
+import { maxDepth } from "./jsonBody.ts";
 import { servePage } from "./page.ts";
+import { createPlatformService } from "./platformService.ts";
 import { createSessionService } from "./sessionService.ts";
+import { connectUpstreams } from "./upstreams.ts";
 
 const schema = "gateway";
 export const migrations = new URL("../migrations/", import.meta.url);
 export { configSchema };
 
-/** Gives back where HTTP listens. */
-export async function start(app: App, config: Config): Promise<{ readonly httpAddress: string }> {
+export interface Started {
+  /** Where HTTP listens. */
+  readonly httpAddress: string;
+  /** Adds the public services of the contexts to the process, for one that has not got them itself. */
+  openFrontDoor(): void;
+}
+
+export async function start(app: App, config: Config): Promise<Started> {
   const { log } = app;
   await app.untilReady("postgres", () => migrate({ url: config.CAPSTAN_DATABASE_URL, schema, directory: migrations }));
   const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, log });
@@ -27,13 +40,43 @@ export async function start(app: App, config: Config): Promise<{ readonly httpAd
   app.onStop(() => nats.close());
   app.addCheck("nats", async () => void (await nats.rtt()));
 
-  app.addService(SessionServiceService, createSessionService(pool));
+  const contracts = readContracts();
+  const upstreams = connectUpstreams(config);
+  app.onStop(() => upstreams.close());
+  const limits = {
+    ...{ maxBodyBytes, maxHeaderBytes, maxUrlBytes, maxDepth, rateWindowMs },
+    rateLimit: config.CAPSTAN_HTTP_RATE_LIMIT,
+  };
+  const checks = { postgres: () => pool.query("select 1"), nats: () => nats.rtt() };
+  const own = [
+    { definition: SessionServiceService, implementation: createSessionService(pool) },
+    {
+      definition: PlatformServiceService,
+      implementation: createPlatformService({ contracts, upstreams, checks, limits }),
+    },
+  ];
+  for (const { definition, implementation } of own) {
+    app.addService(definition, implementation);
+    upstreams.addOwn({ definition, implementation });
+  }
 
   const http = await createHttpServer(config, log);
+  serveApi(http, {
+    contracts,
+    upstreams,
+    publicPath: config.CAPSTAN_PUBLIC_PATH,
+    checkAnswers: config.CAPSTAN_HTTP_CHECK_ANSWERS,
+  });
   servePage(http, config.CAPSTAN_PUBLIC_PATH);
   const httpAddress = await listen(http, config.CAPSTAN_HTTP_ADDRESS);
   app.onStop(() => http.close());
-  return { httpAddress };
+  return { httpAddress, openFrontDoor: () => openFrontDoor(app, contracts, upstreams) };
 }
 
-if (import.meta.main) await runService("gateway", configSchema, start);
+if (import.meta.main) {
+  await runService("gateway", configSchema, async (app, config) => {
+    const { httpAddress, openFrontDoor: open } = await start(app, config);
+    open();
+    return { httpAddress };
+  });
+}

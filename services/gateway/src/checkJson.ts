@@ -1,0 +1,85 @@
+/**
+ * Checks JSON against the schemas of the contracts: all that is wrong at once, in words for people. What a value must be like beyond its
+ * type is for the context to say, which knows.
+ */
+import type { DescMessage } from "@bufbuild/protobuf";
+import type { FieldViolation } from "@capstan/errors";
+import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
+import type { Rpc } from "./contracts.ts";
+import { createSchemas } from "./jsonSchema.ts";
+
+const maxViolations = 50;
+
+// https://www.rfc-editor.org/rfc/rfc3339#section-5.6; whether such a day exists is found when it is read.
+const dateTime = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/;
+
+/** Gives back what is wrong with a message as JSON; nothing if all is well. A message's schema is compiled when it is first needed. */
+export function createJsonCheck(
+  rpcs: readonly Rpc[],
+): (message: DescMessage, json: unknown) => readonly FieldViolation[] {
+  const ajv = new Ajv2020({ allErrors: true, strict: false, verbose: false, inlineRefs: false });
+  ajv.addFormat("date-time", dateTime);
+  for (const format of ["int32", "int64", "double", "float"]) ajv.addFormat(format, true);
+  const schemas = createSchemas(rpcs, { refPrefix: "capstan#/components/" });
+  ajv.addSchema({ $id: "capstan", components: schemas.components });
+  const compiled = new Map<DescMessage, ValidateFunction>();
+
+  return (message, json) => {
+    const validate = compiled.get(message) ?? ajv.compile({ ...schemas.refTo(message) });
+    compiled.set(message, validate);
+    if (validate(json)) return [];
+    const errors = validate.errors ?? [];
+    const told = errors.slice(0, maxViolations).map((error) => toViolation(error, message));
+    const left = errors.length - told.length;
+    return left > 0 ? [...told, { field: "", description: `and ${left} more` }] : told;
+  };
+}
+
+function toViolation(error: ErrorObject, message: DescMessage): FieldViolation {
+  const field = fieldAt(error.instancePath);
+  const { params } = error as { params: Readonly<Record<string, unknown>> };
+  switch (error.keyword) {
+    case "additionalProperties": {
+      const name = String(params["additionalProperty"]);
+      return { field: field === "" ? name : `${field}.${name}`, description: "there is no such field" };
+    }
+    case "enum": {
+      const values = params["allowedValues"] as readonly string[];
+      return {
+        field,
+        description: `must be one of ${values.filter((value) => !value.endsWith("_UNSPECIFIED")).join(", ")}`,
+      };
+    }
+    case "type":
+      return { field: field === "" ? "body" : field, description: `must be ${withArticle(String(params["type"]))}` };
+    case "format":
+      return { field, description: 'must be a time such as "2026-01-31T08:30:00Z"' };
+    case "pattern":
+      return { field, description: patternWords(String(params["pattern"])) };
+    default:
+      return { field, description: error.message ?? `does not fit ${message.name}` };
+  }
+}
+
+/** `/spec/steps/0/command` as `spec.steps[0].command`. */
+function fieldAt(pointer: string): string {
+  const parts = pointer
+    .split("/")
+    .slice(1)
+    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+  return parts.reduce(
+    (path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : `${path}${path === "" ? "" : "."}${part}`),
+    "",
+  );
+}
+
+function withArticle(type: string): string {
+  if (type === "array") return "a list";
+  if (type === "integer" || type === "object") return `an ${type}`;
+  return `a ${type}`;
+}
+
+function patternWords(pattern: string): string {
+  if (pattern.endsWith("s$")) return 'must be a duration in seconds such as "30s" or "0.5s"';
+  return pattern.startsWith("^-?") ? "must be a whole number as text" : "must be base64";
+}
