@@ -79,8 +79,8 @@ const setGoing: Partial<Record<InvariantName, string>> = {
 test.each(repaired)("%s is repaired, as often as one likes", (name) =>
   withDamage(name, async (seen) => {
     const found = await find(name, seen);
-    await repair(client, name, found);
-    await repair(client, name, found);
+    await repair(client, name, found, "test");
+    await repair(client, name, found, "test");
     const wanted = setGoing[name];
     if (wanted === undefined) expect(await find(name, seen)).toEqual([]);
     else expect((await client.query(wanted)).rowCount).toBeGreaterThan(0);

@@ -67,7 +67,14 @@ test("a finding says what it means and what to do; a dry run changes nothing, an
 
   const fixed = await doctor(["--fix"]);
   expect(fixed).toMatchObject({ code: 4, stdout: expect.stringContaining("repaired: counts again") });
-  expect((await doctor([])).code).toBe(0);
+  expect(await doctor(["--only", "providers-count-what-lives"])).toMatchObject({ code: 0 });
+  const [told] = await queryOnce(
+    database.adminUrl,
+    "delete from provider.event where noun = 'repair' returning event, data",
+  );
+  await queryOnce(database.adminUrl, "delete from provider.outbox");
+  const data = { repair: "providers-count-what-lives", count: 1, actor: expect.stringContaining("@") };
+  expect(told).toMatchObject({ event: "made", data });
 });
 
 test("one invariant alone is examined, and one that is misspelt is refused with what was meant", async () => {

@@ -15,6 +15,7 @@ import { formatInvariants, formatReport, type RepairState, reportJson } from "./
 import { ExitError, exitCodes, UnreachableError, UsageError } from "./failure.ts";
 import { collect, durationMs, limitOption, withOutput } from "./options.ts";
 import { note, type OutputFormat, print, terminalWidth } from "./output.ts";
+import { whoAmI } from "./session.ts";
 import { suggest } from "./suggestion.ts";
 
 interface DoctorOptions {
@@ -119,7 +120,7 @@ async function repairAll(
       states.set(name, { state: "planned" });
       continue;
     }
-    const failure = await doctor.repair(name, findings).then(
+    const failure = await doctor.repair(name, findings, whoAmI()).then(
       () => null,
       (error: unknown) => (error instanceof Error ? error.message : String(error)),
     );

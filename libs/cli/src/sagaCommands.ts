@@ -1,5 +1,4 @@
 /** `capstan saga …`: the path of each attempt, and the way out for one that is parked. */
-import { hostname, userInfo } from "node:os";
 import type { Capstan } from "@capstan/client";
 import { Saga } from "@capstan/proto/capstan/orchestrator/v1/saga.ts";
 import type { Command } from "commander";
@@ -9,7 +8,7 @@ import { buildFilter } from "./filter.ts";
 import { type CommonOptions, collect, limitOption, withCommon } from "./options.ts";
 import { type OutputFormat, print, terminalWidth } from "./output.ts";
 import { firstItems } from "./pages.ts";
-import { present, withCapstan } from "./session.ts";
+import { present, whoAmI, withCapstan } from "./session.ts";
 import { formatDetails, formatTable } from "./table.ts";
 
 function formatSagas(sagas: readonly Saga[], now: Date): string {
@@ -101,11 +100,6 @@ const verbs: Readonly<Record<string, { readonly description: string; readonly ca
     call: (sagas, act) => sagas.forceSaga(act),
   },
 };
-
-/** Who acts: the facts of sagas keep it. There are no identities to ask for yet. */
-function whoAmI(): string {
-  return `${userInfo().username}@${hostname()}`.slice(0, 128);
-}
 
 /** Adds the commands to `capstan saga`. */
 export function addSagaCommands(saga: Command): void {

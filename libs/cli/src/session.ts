@@ -1,4 +1,5 @@
 /** The connection of one command to the platform, and what is said when nobody answers. */
+import { hostname, userInfo } from "node:os";
 import { type Capstan, connect } from "@capstan/client";
 import { DomainError } from "@capstan/errors";
 import { UnreachableError, UsageError } from "./failure.ts";
@@ -49,4 +50,9 @@ function addressesIn(env: NodeJS.ProcessEnv): Partial<Record<"jobs" | "providers
 export function present<T>(value: T | undefined): T {
   if (value === undefined) throw new Error("the platform has answered without what was asked for");
   return value;
+}
+
+/** Who runs this command: the facts of what operators do keep it. There are no identities to ask for yet. */
+export function whoAmI(): string {
+  return `${userInfo().username}@${hostname()}`.slice(0, 128);
 }

@@ -51,8 +51,8 @@ export interface Doctor {
     readonly forbidden: readonly string[];
   };
   examine(names: readonly InvariantName[]): Promise<Report>;
-  /** In one transaction. */
-  repair(name: InvariantName, findings: readonly Finding[]): Promise<void>;
+  /** In one transaction, with the fact that `actor` has done it. */
+  repair(name: InvariantName, findings: readonly Finding[], actor: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -138,7 +138,7 @@ export async function connectDoctor(options: DoctorOptions): Promise<Doctor> {
         silentEngines: seen.silentEngines,
       };
     },
-    repair: (name, findings) => inTransaction(() => repair(client, name, findings)),
+    repair: (name, findings, actor) => inTransaction(() => repair(client, name, findings, actor)),
     close: () => client.end(),
   };
 }

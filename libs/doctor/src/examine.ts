@@ -1,5 +1,5 @@
 /** Examines invariants on a database, one statement each, and repairs what was found where that is safe. */
-import type { Db } from "@capstan/postgres";
+import { appendRepair, type Db } from "@capstan/postgres";
 import { type Invariant, type Schema, schemas } from "./invariant.ts";
 import { type InvariantName, invariants } from "./invariants.ts";
 import type { Observed } from "./observed.ts";
@@ -75,11 +75,15 @@ function failureOf(error: unknown): string {
   throw error;
 }
 
-/** Repairs findings of one invariant in one transaction of the caller's. Throws on one that has no repair. */
-export async function repair(db: Db, name: InvariantName, findings: readonly Finding[]): Promise<void> {
-  const { repair: how } = invariants[name];
+/** Repairs findings of one invariant in one transaction of the caller's, and tells of it in a fact. Throws on one that has no repair. */
+export async function repair(db: Db, name: InvariantName, findings: readonly Finding[], actor: string): Promise<void> {
+  const { repair: how, finding, reads } = invariants[name];
   if (how === undefined) throw new Error(`there is no repair for ${name}`);
   for (const statement of how.statements) await db.query(statement, [findings.map(({ key }) => key)]);
+  // By the service whose schema it is about; of several, one is enough.
+  await db.query(`set local search_path = ${(reads === "each" ? schemas[0] : reads[0]) ?? schemas[0]}`);
+  const refs = findings.map(({ ref }) => ref);
+  await appendRepair(db, { repair: name, message: `${finding}: ${how.does}`, refs }, actor);
 }
 
 /** What is in both, as the later one has it: what moves is not wrong, it is on its way. */

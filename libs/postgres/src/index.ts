@@ -7,6 +7,7 @@ export type { Log } from "./log.ts";
 export { type MigrateOptions, migrate, migrationStatus } from "./migrate.ts";
 export { openPool, type PoolOptions } from "./pool.ts";
 export { type Loops, type Relay, type RelayOptions, startRelay } from "./relay.ts";
+export { appendRepair, createRepairs, type Repair, type TellRepair } from "./repairs.ts";
 export { ensureRoles, type RolesOptions, roleUrl } from "./roles.ts";
 export { inTransaction } from "./transaction.ts";
 export { uuidv5, uuidv7 } from "./uuid.ts";

@@ -9,6 +9,7 @@ import type {
   ExecutionInternalServiceServer,
   ExecutionStart,
   ExecutionStop,
+  ListLiveExecutionsRequest,
   StartExecutionsRequest,
   StartExecutionsResponse,
   StartOutcome,
@@ -16,6 +17,7 @@ import type {
 } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import type { Assignment, Stop } from "./execution.ts";
 import { fromKind, toAssignment, toMarkFact, toStopRequest } from "./executionProto.ts";
+import { listLive } from "./executionStore.ts";
 import type { Runner } from "./runner.ts";
 import { findMarks, type Stopped, type StopRequest, stopExecutions } from "./stopStore.ts";
 
@@ -27,6 +29,8 @@ export interface ExecutionInternalDeps {
 }
 
 const maxBatch = 1_000;
+/** Live executions in one answer. */
+const maxLive = 10_000;
 
 export function createExecutionInternalService(deps: ExecutionInternalDeps): ExecutionInternalServiceServer {
   return {
@@ -34,6 +38,10 @@ export function createExecutionInternalService(deps: ExecutionInternalDeps): Exe
     stopExecutions: unary(async (request: StopExecutionsRequest) => {
       await stopAll(readStops(request.stops), deps);
       return {};
+    }),
+    listLiveExecutions: unary(async ({ minAge }: ListLiveExecutionsRequest) => {
+      const live = await listLive(deps.pool, (minAge?.seconds ?? 0) * 1_000 + (minAge?.nanos ?? 0) / 1e6, maxLive);
+      return { executions: live.map(({ id: executionId, ...execution }) => ({ executionId, ...execution })) };
     }),
   };
 }

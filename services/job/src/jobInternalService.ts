@@ -7,10 +7,12 @@ import type {
   JobInternalServiceServer,
   ReportOutcome,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
+import { durationMs } from "./fieldChecks.ts";
 import { isJobTerminal } from "./job.ts";
 import { type JobCursor, type JobPage, readJobPages } from "./jobEventQueries.ts";
 import { pageMessage, reportFromMessage } from "./jobProto.ts";
 import { cancelOf, type MoveJobs, reportsOf } from "./moveJobs.ts";
+import { findEndedJobs, listOpenAttempts } from "./openAttemptQueries.ts";
 import { saveLimits } from "./queueLimitStore.ts";
 import type { QueueLimits } from "./queueLimits.ts";
 
@@ -46,10 +48,7 @@ export function createJobInternalService(
     }),
 
     cancelJobs: unary(async ({ jobIds, reason, message }, { requestId }) => {
-      const bad = jobIds.flatMap((id, index) =>
-        uuid.test(id) ? [] : [{ field: `job_ids[${index}]`, description: "is not an id" }],
-      );
-      if (jobIds.length > 1_000) bad.push({ field: "job_ids", description: "has more than 1,000" });
+      const bad = badIds(jobIds, 1_000);
       if (reason !== "REASON_REPLACED") bad.push({ field: "reason", description: "must be REASON_REPLACED" });
       if (bad.length > 0) throw invalid(bad);
       const cancelledIds = new Set<string>();
@@ -77,7 +76,18 @@ export function createJobInternalService(
       return {};
     }),
 
-    readJobEvents: unary(async ({ cursors }, { tenant }) => {
+    listOpenAttempts: unary(async ({ minAge }) => ({
+      attempts: [...(await listOpenAttempts(pool, Math.max(0, durationMs(minAge))))],
+    })),
+
+    findEndedJobs: unary(async ({ jobIds }) => {
+      const bad = badIds(jobIds, 1_000);
+      if (bad.length > 0) throw invalid(bad);
+      const { endedIds, unknownIds } = await findEndedJobs(pool, jobIds);
+      return { endedIds: [...endedIds], unknownIds: [...unknownIds] };
+    }),
+
+    readJobEvents: unary(async ({ cursors, tenant }, call) => {
       const bad = cursors.flatMap(({ afterSequence, newest }, index) => [
         ...refuseUnless(afterSequence >= 0, `cursors[${index}].after_sequence`, "must not be negative"),
         ...refuseUnless(newest >= 0, `cursors[${index}].newest`, "must not be negative"),
@@ -86,11 +96,19 @@ export function createJobInternalService(
       if (bad.length > 0) throw invalid(bad);
       // An id that cannot be one is as unknown as one that was never given out.
       const known = cursors.filter(({ jobId }) => uuid.test(jobId));
-      const pages = known.length === 0 ? [] : await readJobPages(pool, tenant, known);
+      const pages = known.length === 0 ? [] : await readJobPages(pool, tenant || call.tenant, known);
       const pageOf = new Map<JobCursor, JobPage | null>(known.map((cursor, index) => [cursor, pages[index] ?? null]));
       return { pages: cursors.map((cursor) => pageMessage(pageOf.get(cursor) ?? null)) };
     }),
   };
+}
+
+function badIds(jobIds: readonly string[], most: number) {
+  const bad = jobIds.flatMap((id, index) =>
+    uuid.test(id) ? [] : [{ field: `job_ids[${index}]`, description: "is not an id" }],
+  );
+  if (jobIds.length > most) bad.push({ field: "job_ids", description: `has more than ${most.toLocaleString("en")}` });
+  return bad;
 }
 
 function requireReport(message: ExecutionReport) {

@@ -35,6 +35,7 @@ test("the facts of many jobs are read at once, of each from its own place, as th
   await report(service, reportOf(one.id, "STARTED"), reportOf(one.id, "SUCCEEDED"));
   const unknown = [randomUUID(), "no id at all", ""];
   const { pages } = await service.internal.readJobEvents({
+    tenant: "",
     cursors: [
       cursor(one.id, { afterSequence: 1 }),
       ...unknown.map((id) => cursor(id)),
@@ -68,7 +69,10 @@ test("labels are read of many jobs at once, without their facts", async () => {
     validateOnly: false,
     template: undefined,
   });
-  const { pages } = await service.internal.readJobEvents({ cursors: [cursor(job?.id ?? "", { onlyLabels: true })] });
+  const { pages } = await service.internal.readJobEvents({
+    tenant: "",
+    cursors: [cursor(job?.id ?? "", { onlyLabels: true })],
+  });
   expect(pages).toEqual([{ found: true, sequence: 1, hasEnded: false, events: [], labels: { team: "red" } }]);
 });
 
@@ -105,12 +109,12 @@ test("an answer ends where it would be too large, and reading on from there gets
 
 test("bad cursors are refused together", async () => {
   const cursors = [cursor("", { afterSequence: -1 }), cursor("", { newest: -1 })];
-  expect(await refusalOf(service.internal.readJobEvents({ cursors }))).toMatchObject({
+  expect(await refusalOf(service.internal.readJobEvents({ cursors, tenant: "" }))).toMatchObject({
     code: "INVALID_ARGUMENT",
     fields: [{ field: "cursors[0].after_sequence" }, { field: "cursors[1].newest" }],
   });
   const many = Array.from({ length: 1_001 }, () => cursor(""));
-  expect(await refusalOf(service.internal.readJobEvents({ cursors: many }))).toMatchObject({
+  expect(await refusalOf(service.internal.readJobEvents({ tenant: "", cursors: many }))).toMatchObject({
     fields: [{ field: "cursors", description: "has more than 1,000" }],
   });
 });

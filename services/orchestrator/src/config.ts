@@ -11,6 +11,13 @@ export const configSchema = z.object({
   CAPSTAN_JOB_ADDRESS: address.default("127.0.0.1:7101").describe("gRPC address of the job service"),
   CAPSTAN_PROVIDER_ADDRESS: address.default("127.0.0.1:7102").describe("gRPC address of the provider service"),
   CAPSTAN_EXECUTION_ADDRESS: address.default("127.0.0.1:7103").describe("gRPC address of the execution service"),
+  CAPSTAN_RECONCILE_INTERVAL_MS: z.coerce
+    .number()
+    .int()
+    .min(50)
+    .max(3_600_000)
+    .default(30_000)
+    .describe("Pause between comparisons of the sagas with what the other services have"),
 });
 
 export type Config = z.infer<typeof configSchema>;

@@ -5,12 +5,17 @@
 import { type GrpcServer, type ServiceRegistration, serve, unary } from "@capstan/grpc";
 import {
   ExecutionInternalServiceService,
+  type LiveExecution,
   type StartExecutionsRequest,
   type StopExecutionsRequest,
 } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import {
   type CancelJobsRequest,
+  type FindEndedJobsRequest,
   JobInternalServiceService,
+  type LoggedJobEvent,
+  type OpenAttempt,
+  type ReadJobEventsRequest,
   type ReportExecutionsRequest,
   type SetQueueLimitsRequest,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
@@ -44,6 +49,8 @@ export interface FakeContexts {
   readonly asked: Asked[];
   /** Slots by provider; one that is not here has room without end. A step that names no provider goes to `local`. */
   readonly slots: Map<string, number>;
+  /** What a reconciler is told of: nothing, unless the test says so. */
+  readonly left: Left;
   /** Called when a call has done its work, before its answer; what this throws is the answer. */
   onAnswer: (method: Method, items: readonly Asked[]) => Promise<void> | void;
   /** Its server goes away. */
@@ -51,6 +58,15 @@ export interface FakeContexts {
   /** Its server is there again, at the same address; nothing changes if it never left. */
   comeBack(context: Context): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What the contexts have, by their own account. */
+export interface Left {
+  attempts: readonly OpenAttempt[];
+  events: readonly LoggedJobEvent[];
+  endedJobs: readonly string[];
+  reservations: readonly string[];
+  executions: readonly LiveExecution[];
 }
 
 type Note = (method: Method, items: readonly Partial<Asked>[]) => Promise<void>;
@@ -63,7 +79,12 @@ export async function startFakeContexts(): Promise<FakeContexts> {
     asked.push(...noted);
     await fake.onAnswer(method, noted);
   };
-  const services = { job: fakeJob(note), provider: fakeProvider(note, slots), execution: fakeExecution(note) };
+  const left: Left = { attempts: [], events: [], endedJobs: [], reservations: [], executions: [] };
+  const services = {
+    job: fakeJob(note, left),
+    provider: fakeProvider(note, slots, left),
+    execution: fakeExecution(note, left),
+  };
   const away = new Set<Context>();
   const servers = {
     job: await listen(services.job),
@@ -78,6 +99,7 @@ export async function startFakeContexts(): Promise<FakeContexts> {
     },
     asked,
     slots,
+    left,
     onAnswer: () => {},
     leave(context) {
       away.add(context);
@@ -98,7 +120,7 @@ function listen(service: ServiceRegistration, port = 0): Promise<GrpcServer> {
   return serve({ address, services: [service], health: () => true, drainMs: 100, log: createTestLog() });
 }
 
-function fakeJob(note: Note): ServiceRegistration {
+function fakeJob(note: Note, left: Left): ServiceRegistration {
   const implementation = {
     reportExecutions: unary(async ({ reports }: ReportExecutionsRequest) => {
       const outcomeOf = (outcome: string) => outcome.slice("EXECUTION_OUTCOME_".length);
@@ -123,10 +145,23 @@ function fakeJob(note: Note): ServiceRegistration {
       return {};
     }),
   };
-  return { definition: JobInternalServiceService, implementation };
+  const readings = {
+    listOpenAttempts: unary(async () => ({ attempts: [...left.attempts] })),
+    readJobEvents: unary(async ({ cursors }: ReadJobEventsRequest) => ({
+      pages: cursors.map(({ afterSequence }) => ({
+        ...{ found: true, sequence: left.events.length, hasEnded: false, labels: {} },
+        events: left.events.filter(({ sequence }) => sequence > afterSequence),
+      })),
+    })),
+    findEndedJobs: unary(async ({ jobIds }: FindEndedJobsRequest) => ({
+      endedIds: jobIds.filter((id) => left.endedJobs.includes(id)),
+      unknownIds: [],
+    })),
+  };
+  return { definition: JobInternalServiceService, implementation: { ...implementation, ...readings } };
 }
 
-function fakeExecution(note: Note): ServiceRegistration {
+function fakeExecution(note: Note, left: Left): ServiceRegistration {
   const implementation = {
     startExecutions: unary(async ({ starts }: StartExecutionsRequest) => {
       await note(
@@ -142,11 +177,12 @@ function fakeExecution(note: Note): ServiceRegistration {
       );
       return {};
     }),
+    listLiveExecutions: unary(async () => ({ executions: [...left.executions] })),
   };
   return { definition: ExecutionInternalServiceService, implementation };
 }
 
-function fakeProvider(note: Note, slots: ReadonlyMap<string, number>): ServiceRegistration {
+function fakeProvider(note: Note, slots: ReadonlyMap<string, number>, left: Left): ServiceRegistration {
   const heldBy = new Map<string, { readonly name: string; readonly answer: CapacityAnswer }>();
   const released = new Set<string>();
 
@@ -189,6 +225,7 @@ function fakeProvider(note: Note, slots: ReadonlyMap<string, number>): ServiceRe
       );
       return { released: reservationIds.length };
     }),
+    listLiveReservations: unary(async () => ({ reservationIds: [...left.reservations] })),
     listProbeTargets: unary(async () => ({ targets: [] })),
     reportHealth: unary(async () => ({})),
     reportPools: unary(async () => ({ answers: [] })),

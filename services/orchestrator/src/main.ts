@@ -2,7 +2,7 @@
 import { checkupIntervalMs, createCheckup } from "@capstan/doctor/checkup";
 import { connectTo } from "@capstan/grpc";
 import { connectNats, consumeFacts, createPublisher, ensureStream, type ReceivedFact } from "@capstan/messaging";
-import { migrate, openPool, startRelay } from "@capstan/postgres";
+import { createRepairs, migrate, openPool, startRelay } from "@capstan/postgres";
 import { ExecutionInternalServiceClient } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import { JobInternalServiceClient } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import { QueueServiceService } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
@@ -16,6 +16,7 @@ import { createKnownQueues } from "./knownQueues.ts";
 import { startPlacing } from "./placeSagas.ts";
 import { createQueueService } from "./queueService.ts";
 import { createRecentSagas } from "./recentSagas.ts";
+import { startReconciling } from "./reconcile.ts";
 import type { Saga } from "./runJob.ts";
 import { createSagaService } from "./sagaService.ts";
 import { startSagaTelemetry } from "./telemetry.ts";
@@ -101,6 +102,12 @@ export async function start(app: App, config: Config): Promise<void> {
     await handlers.job(facts.filter((fact) => fact.context === "job"));
     await handlers.execution(facts.filter((fact) => fact.context === "execution"));
   };
+  startReconciling(app, {
+    ...deps,
+    handleJobFacts: handlers.job,
+    tell: createRepairs({ pool, context: schema, log }),
+    intervalMs: config.CAPSTAN_RECONCILE_INTERVAL_MS,
+  });
   app.addService(SagaServiceService, createSagaService({ ...deps, handleFacts }));
   app.addService(QueueServiceService, createQueueService({ ...deps, drain }));
 }

@@ -24,7 +24,7 @@ export interface TestWorld {
   readonly contexts: FakeContexts;
   readonly facts: FakeFacts;
   /** Starts an orchestrator; answers when it is ready. */
-  start(): Promise<TestOrchestrator>;
+  start(env?: Readonly<Record<string, string>>): Promise<TestOrchestrator>;
   /** Ends every orchestrator and closes the rest. */
   close(): Promise<void>;
 }
@@ -37,7 +37,7 @@ export async function openTestWorld(): Promise<TestWorld> {
   const [contexts, facts] = await Promise.all([startFakeContexts(), startFakeFacts(database, nats.url)]);
   const running = new Set<TestOrchestrator>();
 
-  async function start(): Promise<TestOrchestrator> {
+  async function start(env: Readonly<Record<string, string>> = {}): Promise<TestOrchestrator> {
     const service = createServiceProcess({
       name: "orchestrator",
       grpcAddress: "127.0.0.1:0",
@@ -47,6 +47,7 @@ export async function openTestWorld(): Promise<TestWorld> {
         CAPSTAN_DATABASE_URL: database.urlOf("orchestrator"),
         CAPSTAN_NATS_URL: nats.url,
         ...contexts.env,
+        ...env,
       },
     });
     await service.start();

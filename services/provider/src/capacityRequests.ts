@@ -100,6 +100,7 @@ function toRequest({ placement, resources, hold, ...message }: RequestMessage): 
   };
 }
 
-function durationMs(duration: Duration | undefined): number {
+/** 0 if absent. */
+export function durationMs(duration: Duration | undefined): number {
   return duration === undefined ? 0 : duration.seconds * 1_000 + duration.nanos / 1_000_000;
 }

@@ -4,15 +4,17 @@ import { unary } from "@capstan/grpc";
 import type { Pool } from "@capstan/postgres";
 import type { ProviderInternalServiceServer } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import type { Capacity } from "./capacity.ts";
-import { readCapacityRequests, readIds } from "./capacityRequests.ts";
+import { durationMs, readCapacityRequests, readIds } from "./capacityRequests.ts";
 import { noteHealth } from "./health.ts";
 import { kindFromMessage, toProbeTarget } from "./providerProto.ts";
 import { withoutControlCharacters } from "./providerSpec.ts";
 import { listProbeTargets } from "./providerStore.ts";
 import { readPoolReports, reportPools } from "./reportPools.ts";
-import { confirmReservations } from "./reservationStore.ts";
+import { confirmReservations, listLive } from "./reservationStore.ts";
 
 const maxHealthMessageLength = 512;
+/** Live reservations in one answer. */
+const maxLive = 10_000;
 
 export interface ProviderInternalServiceOptions {
   readonly pool: Pool;
@@ -36,6 +38,10 @@ export function createProviderInternalService(options: ProviderInternalServiceOp
 
     releaseReservations: unary(async ({ reservationIds }, { traceparent }) => ({
       released: await capacity.release(readIds("reservation_ids", reservationIds), traceparent),
+    })),
+
+    listLiveReservations: unary(async ({ minAge }) => ({
+      reservationIds: [...(await listLive(pool, durationMs(minAge), maxLive))],
     })),
 
     listProbeTargets: unary(async ({ kinds }) => {

@@ -185,6 +185,17 @@ export async function countLive(db: Db, providerId: string): Promise<{ held: num
   return rows[0] ?? { held: 0, confirmed: 0 };
 }
 
+/** Ids of those that hold capacity and were made `minAgeMs` ago. */
+export async function listLive(db: Db, minAgeMs: number, limit: number): Promise<readonly string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "list_live_reservations",
+    text: `select id from provider.reservation
+            where end_time is null and create_time < clock_timestamp() - $1 * interval '1 millisecond' limit $2`,
+    values: [minAgeMs, limit],
+  });
+  return rows.map(({ id }) => id);
+}
+
 /** Live reservations by job name and provider. */
 export async function countByJobName(
   db: Db,

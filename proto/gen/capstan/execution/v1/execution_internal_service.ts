@@ -15,6 +15,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Duration } from "../../../google/protobuf/duration.ts";
 import { Reason, reasonFromJSON, reasonToJSON, reasonToNumber } from "../../job/v1/job.ts";
 import { StepSpec } from "../../job/v1/spec.ts";
 import {
@@ -100,6 +101,32 @@ export function startOutcomeToNumber(object: StartOutcome): number {
   }
 }
 
+/** Asks for live executions. */
+export interface ListLiveExecutionsRequest {
+  /** Only those recorded this long ago. */
+  minAge: Duration | undefined;
+}
+
+/** Live executions. */
+export interface ListLiveExecutionsResponse {
+  /** The executions. */
+  executions: LiveExecution[];
+}
+
+/** An execution that has not ended. */
+export interface LiveExecution {
+  /** The execution. */
+  executionId: string;
+  /** Whose. */
+  tenant: string;
+  /** The job. */
+  jobId: string;
+  /** The step's name. */
+  step: string;
+  /** The attempt. */
+  attempt: number;
+}
+
 /** What to start. */
 export interface StartExecutionsRequest {
   /** At most 1,000. */
@@ -167,6 +194,293 @@ export interface ExecutionStop {
 /** Done. */
 export interface StopExecutionsResponse {
 }
+
+function createBaseListLiveExecutionsRequest(): ListLiveExecutionsRequest {
+  return { minAge: undefined };
+}
+
+export const ListLiveExecutionsRequest: MessageFns<ListLiveExecutionsRequest> = {
+  encode(message: ListLiveExecutionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.minAge !== undefined) {
+      Duration.encode(message.minAge, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListLiveExecutionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListLiveExecutionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.minAge = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListLiveExecutionsRequest {
+    return {
+      minAge: isSet(object.minAge)
+        ? Duration.fromJSON(object.minAge)
+        : isSet(object.min_age)
+        ? Duration.fromJSON(object.min_age)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ListLiveExecutionsRequest): unknown {
+    const obj: any = {};
+    if (message.minAge !== undefined) {
+      obj.minAge = Duration.toJSON(message.minAge);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListLiveExecutionsRequest>, I>>(base?: I): ListLiveExecutionsRequest {
+    return ListLiveExecutionsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListLiveExecutionsRequest>, I>>(object: I): ListLiveExecutionsRequest {
+    const message = createBaseListLiveExecutionsRequest();
+    message.minAge = (object.minAge !== undefined && object.minAge !== null)
+      ? Duration.fromPartial(object.minAge)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListLiveExecutionsResponse(): ListLiveExecutionsResponse {
+  return { executions: [] };
+}
+
+export const ListLiveExecutionsResponse: MessageFns<ListLiveExecutionsResponse> = {
+  encode(message: ListLiveExecutionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.executions) {
+      LiveExecution.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListLiveExecutionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListLiveExecutionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executions.push(LiveExecution.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListLiveExecutionsResponse {
+    return {
+      executions: globalThis.Array.isArray(object?.executions)
+        ? object.executions.map((e: any) => LiveExecution.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ListLiveExecutionsResponse): unknown {
+    const obj: any = {};
+    if (message.executions?.length) {
+      obj.executions = message.executions.map((e) => LiveExecution.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListLiveExecutionsResponse>, I>>(base?: I): ListLiveExecutionsResponse {
+    return ListLiveExecutionsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListLiveExecutionsResponse>, I>>(object: I): ListLiveExecutionsResponse {
+    const message = createBaseListLiveExecutionsResponse();
+    message.executions = object.executions?.map((e) => LiveExecution.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLiveExecution(): LiveExecution {
+  return { executionId: "", tenant: "", jobId: "", step: "", attempt: 0 };
+}
+
+export const LiveExecution: MessageFns<LiveExecution> = {
+  encode(message: LiveExecution, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(18).string(message.tenant);
+    }
+    if (message.jobId !== "") {
+      writer.uint32(26).string(message.jobId);
+    }
+    if (message.step !== "") {
+      writer.uint32(34).string(message.step);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(40).int32(message.attempt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LiveExecution {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLiveExecution();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tenant = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.step = reader.string(true);
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.attempt = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LiveExecution {
+    return {
+      executionId: isSet(object.executionId)
+        ? globalThis.String(object.executionId)
+        : isSet(object.execution_id)
+        ? globalThis.String(object.execution_id)
+        : "",
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      step: isSet(object.step) ? globalThis.String(object.step) : "",
+      attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+    };
+  },
+
+  toJSON(message: LiveExecution): unknown {
+    const obj: any = {};
+    if (message.executionId !== "") {
+      obj.executionId = message.executionId;
+    }
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.step !== "") {
+      obj.step = message.step;
+    }
+    if (message.attempt !== 0) {
+      obj.attempt = Math.round(message.attempt);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LiveExecution>, I>>(base?: I): LiveExecution {
+    return LiveExecution.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LiveExecution>, I>>(object: I): LiveExecution {
+    const message = createBaseLiveExecution();
+    message.executionId = object.executionId ?? "";
+    message.tenant = object.tenant ?? "";
+    message.jobId = object.jobId ?? "";
+    message.step = object.step ?? "";
+    message.attempt = object.attempt ?? 0;
+    return message;
+  },
+};
 
 function createBaseStartExecutionsRequest(): StartExecutionsRequest {
   return { starts: [] };
@@ -914,6 +1228,18 @@ export const ExecutionInternalServiceService = {
       Buffer.from(StopExecutionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StopExecutionsResponse => StopExecutionsResponse.decode(value),
   },
+  /** Executions that have not ended, at most 10,000. */
+  listLiveExecutions: {
+    path: "/capstan.execution.v1.ExecutionInternalService/ListLiveExecutions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListLiveExecutionsRequest): Buffer =>
+      Buffer.from(ListLiveExecutionsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListLiveExecutionsRequest => ListLiveExecutionsRequest.decode(value),
+    responseSerialize: (value: ListLiveExecutionsResponse): Buffer =>
+      Buffer.from(ListLiveExecutionsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListLiveExecutionsResponse => ListLiveExecutionsResponse.decode(value),
+  },
 } as const;
 
 export interface ExecutionInternalServiceServer extends UntypedServiceImplementation {
@@ -927,6 +1253,8 @@ export interface ExecutionInternalServiceServer extends UntypedServiceImplementa
    * the execution's terminal fact.
    */
   stopExecutions: handleUnaryCall<StopExecutionsRequest, StopExecutionsResponse>;
+  /** Executions that have not ended, at most 10,000. */
+  listLiveExecutions: handleUnaryCall<ListLiveExecutionsRequest, ListLiveExecutionsResponse>;
 }
 
 export interface ExecutionInternalServiceClient extends Client {
@@ -967,6 +1295,22 @@ export interface ExecutionInternalServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StopExecutionsResponse) => void,
+  ): ClientUnaryCall;
+  /** Executions that have not ended, at most 10,000. */
+  listLiveExecutions(
+    request: ListLiveExecutionsRequest,
+    callback: (error: ServiceError | null, response: ListLiveExecutionsResponse) => void,
+  ): ClientUnaryCall;
+  listLiveExecutions(
+    request: ListLiveExecutionsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListLiveExecutionsResponse) => void,
+  ): ClientUnaryCall;
+  listLiveExecutions(
+    request: ListLiveExecutionsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListLiveExecutionsResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -15,6 +15,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Duration } from "../../../google/protobuf/duration.ts";
 import { Value } from "../../../google/protobuf/struct.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { Reason, reasonFromJSON, reasonToJSON, reasonToNumber } from "./job.ts";
@@ -231,10 +232,50 @@ export function executionOutcomeToNumber(object: ExecutionOutcome): number {
   }
 }
 
+/** Asks for open attempts. */
+export interface ListOpenAttemptsRequest {
+  /** Only of steps that have been in their state for this long. */
+  minAge: Duration | undefined;
+}
+
+/** Open attempts. */
+export interface ListOpenAttemptsResponse {
+  /** The attempts. */
+  attempts: OpenAttempt[];
+}
+
+/** An attempt that is not over. */
+export interface OpenAttempt {
+  /** The job. */
+  jobId: string;
+  /** The step's name. */
+  step: string;
+  /** The attempt. */
+  attempt: number;
+  /** Whose. */
+  tenant: string;
+}
+
+/** Asks after jobs. */
+export interface FindEndedJobsRequest {
+  /** At most 1,000. */
+  jobIds: string[];
+}
+
+/** Those that are over. */
+export interface FindEndedJobsResponse {
+  /** Those that have ended. */
+  endedIds: string[];
+  /** Those that are not there. */
+  unknownIds: string[];
+}
+
 /** Asks for facts of jobs. */
 export interface ReadJobEventsRequest {
   /** At most 1,000. */
   cursors: JobEventCursor[];
+  /** Whose jobs; empty: the caller's. */
+  tenant: string;
 }
 
 /** What is wanted of one job. */
@@ -382,14 +423,450 @@ export interface ExecutionReport {
   startTime: Date | undefined;
 }
 
+function createBaseListOpenAttemptsRequest(): ListOpenAttemptsRequest {
+  return { minAge: undefined };
+}
+
+export const ListOpenAttemptsRequest: MessageFns<ListOpenAttemptsRequest> = {
+  encode(message: ListOpenAttemptsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.minAge !== undefined) {
+      Duration.encode(message.minAge, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOpenAttemptsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListOpenAttemptsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.minAge = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListOpenAttemptsRequest {
+    return {
+      minAge: isSet(object.minAge)
+        ? Duration.fromJSON(object.minAge)
+        : isSet(object.min_age)
+        ? Duration.fromJSON(object.min_age)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ListOpenAttemptsRequest): unknown {
+    const obj: any = {};
+    if (message.minAge !== undefined) {
+      obj.minAge = Duration.toJSON(message.minAge);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListOpenAttemptsRequest>, I>>(base?: I): ListOpenAttemptsRequest {
+    return ListOpenAttemptsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListOpenAttemptsRequest>, I>>(object: I): ListOpenAttemptsRequest {
+    const message = createBaseListOpenAttemptsRequest();
+    message.minAge = (object.minAge !== undefined && object.minAge !== null)
+      ? Duration.fromPartial(object.minAge)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListOpenAttemptsResponse(): ListOpenAttemptsResponse {
+  return { attempts: [] };
+}
+
+export const ListOpenAttemptsResponse: MessageFns<ListOpenAttemptsResponse> = {
+  encode(message: ListOpenAttemptsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.attempts) {
+      OpenAttempt.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOpenAttemptsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListOpenAttemptsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.attempts.push(OpenAttempt.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListOpenAttemptsResponse {
+    return {
+      attempts: globalThis.Array.isArray(object?.attempts)
+        ? object.attempts.map((e: any) => OpenAttempt.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ListOpenAttemptsResponse): unknown {
+    const obj: any = {};
+    if (message.attempts?.length) {
+      obj.attempts = message.attempts.map((e) => OpenAttempt.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListOpenAttemptsResponse>, I>>(base?: I): ListOpenAttemptsResponse {
+    return ListOpenAttemptsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListOpenAttemptsResponse>, I>>(object: I): ListOpenAttemptsResponse {
+    const message = createBaseListOpenAttemptsResponse();
+    message.attempts = object.attempts?.map((e) => OpenAttempt.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOpenAttempt(): OpenAttempt {
+  return { jobId: "", step: "", attempt: 0, tenant: "" };
+}
+
+export const OpenAttempt: MessageFns<OpenAttempt> = {
+  encode(message: OpenAttempt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.step !== "") {
+      writer.uint32(18).string(message.step);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(24).int32(message.attempt);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(34).string(message.tenant);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenAttempt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenAttempt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.step = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.attempt = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.tenant = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): OpenAttempt {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      step: isSet(object.step) ? globalThis.String(object.step) : "",
+      attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+    };
+  },
+
+  toJSON(message: OpenAttempt): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.step !== "") {
+      obj.step = message.step;
+    }
+    if (message.attempt !== 0) {
+      obj.attempt = Math.round(message.attempt);
+    }
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<OpenAttempt>, I>>(base?: I): OpenAttempt {
+    return OpenAttempt.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OpenAttempt>, I>>(object: I): OpenAttempt {
+    const message = createBaseOpenAttempt();
+    message.jobId = object.jobId ?? "";
+    message.step = object.step ?? "";
+    message.attempt = object.attempt ?? 0;
+    message.tenant = object.tenant ?? "";
+    return message;
+  },
+};
+
+function createBaseFindEndedJobsRequest(): FindEndedJobsRequest {
+  return { jobIds: [] };
+}
+
+export const FindEndedJobsRequest: MessageFns<FindEndedJobsRequest> = {
+  encode(message: FindEndedJobsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.jobIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindEndedJobsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindEndedJobsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobIds.push(reader.string(true));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FindEndedJobsRequest {
+    return {
+      jobIds: globalThis.Array.isArray(object?.jobIds)
+        ? object.jobIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.job_ids)
+        ? object.job_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: FindEndedJobsRequest): unknown {
+    const obj: any = {};
+    if (message.jobIds?.length) {
+      obj.jobIds = message.jobIds;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FindEndedJobsRequest>, I>>(base?: I): FindEndedJobsRequest {
+    return FindEndedJobsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FindEndedJobsRequest>, I>>(object: I): FindEndedJobsRequest {
+    const message = createBaseFindEndedJobsRequest();
+    message.jobIds = object.jobIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseFindEndedJobsResponse(): FindEndedJobsResponse {
+  return { endedIds: [], unknownIds: [] };
+}
+
+export const FindEndedJobsResponse: MessageFns<FindEndedJobsResponse> = {
+  encode(message: FindEndedJobsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.endedIds) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.unknownIds) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindEndedJobsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindEndedJobsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.endedIds.push(reader.string(true));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unknownIds.push(reader.string(true));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FindEndedJobsResponse {
+    return {
+      endedIds: globalThis.Array.isArray(object?.endedIds)
+        ? object.endedIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.ended_ids)
+        ? object.ended_ids.map((e: any) => globalThis.String(e))
+        : [],
+      unknownIds: globalThis.Array.isArray(object?.unknownIds)
+        ? object.unknownIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.unknown_ids)
+        ? object.unknown_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: FindEndedJobsResponse): unknown {
+    const obj: any = {};
+    if (message.endedIds?.length) {
+      obj.endedIds = message.endedIds;
+    }
+    if (message.unknownIds?.length) {
+      obj.unknownIds = message.unknownIds;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FindEndedJobsResponse>, I>>(base?: I): FindEndedJobsResponse {
+    return FindEndedJobsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FindEndedJobsResponse>, I>>(object: I): FindEndedJobsResponse {
+    const message = createBaseFindEndedJobsResponse();
+    message.endedIds = object.endedIds?.map((e) => e) || [];
+    message.unknownIds = object.unknownIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseReadJobEventsRequest(): ReadJobEventsRequest {
-  return { cursors: [] };
+  return { cursors: [], tenant: "" };
 }
 
 export const ReadJobEventsRequest: MessageFns<ReadJobEventsRequest> = {
   encode(message: ReadJobEventsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.cursors) {
       JobEventCursor.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.tenant !== "") {
+      writer.uint32(18).string(message.tenant);
     }
     return writer;
   },
@@ -415,6 +892,14 @@ export const ReadJobEventsRequest: MessageFns<ReadJobEventsRequest> = {
             message.cursors.push(JobEventCursor.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tenant = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -432,6 +917,7 @@ export const ReadJobEventsRequest: MessageFns<ReadJobEventsRequest> = {
       cursors: globalThis.Array.isArray(object?.cursors)
         ? object.cursors.map((e: any) => JobEventCursor.fromJSON(e))
         : [],
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
     };
   },
 
@@ -439,6 +925,9 @@ export const ReadJobEventsRequest: MessageFns<ReadJobEventsRequest> = {
     const obj: any = {};
     if (message.cursors?.length) {
       obj.cursors = message.cursors.map((e) => JobEventCursor.toJSON(e));
+    }
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
     }
     return obj;
   },
@@ -449,6 +938,7 @@ export const ReadJobEventsRequest: MessageFns<ReadJobEventsRequest> = {
   fromPartial<I extends Exact<DeepPartial<ReadJobEventsRequest>, I>>(object: I): ReadJobEventsRequest {
     const message = createBaseReadJobEventsRequest();
     message.cursors = object.cursors?.map((e) => JobEventCursor.fromPartial(e)) || [];
+    message.tenant = object.tenant ?? "";
     return message;
   },
 };
@@ -2043,6 +2533,32 @@ export const JobInternalServiceService = {
       Buffer.from(ReadJobEventsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReadJobEventsResponse => ReadJobEventsResponse.decode(value),
   },
+  /**
+   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. Of the jobs in each state
+   * the first 10,000, so that those that stand still are among them when others have gone on.
+   */
+  listOpenAttempts: {
+    path: "/capstan.job.v1.JobInternalService/ListOpenAttempts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListOpenAttemptsRequest): Buffer =>
+      Buffer.from(ListOpenAttemptsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListOpenAttemptsRequest => ListOpenAttemptsRequest.decode(value),
+    responseSerialize: (value: ListOpenAttemptsResponse): Buffer =>
+      Buffer.from(ListOpenAttemptsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListOpenAttemptsResponse => ListOpenAttemptsResponse.decode(value),
+  },
+  /** Which of these jobs have ended, or are not there. At most 1,000. */
+  findEndedJobs: {
+    path: "/capstan.job.v1.JobInternalService/FindEndedJobs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FindEndedJobsRequest): Buffer => Buffer.from(FindEndedJobsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FindEndedJobsRequest => FindEndedJobsRequest.decode(value),
+    responseSerialize: (value: FindEndedJobsResponse): Buffer =>
+      Buffer.from(FindEndedJobsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FindEndedJobsResponse => FindEndedJobsResponse.decode(value),
+  },
 } as const;
 
 export interface JobInternalServiceServer extends UntypedServiceImplementation {
@@ -2063,6 +2579,13 @@ export interface JobInternalServiceServer extends UntypedServiceImplementation {
    * out: ask again after the last one. At most 1,000.
    */
   readJobEvents: handleUnaryCall<ReadJobEventsRequest, ReadJobEventsResponse>;
+  /**
+   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. Of the jobs in each state
+   * the first 10,000, so that those that stand still are among them when others have gone on.
+   */
+  listOpenAttempts: handleUnaryCall<ListOpenAttemptsRequest, ListOpenAttemptsResponse>;
+  /** Which of these jobs have ended, or are not there. At most 1,000. */
+  findEndedJobs: handleUnaryCall<FindEndedJobsRequest, FindEndedJobsResponse>;
 }
 
 export interface JobInternalServiceClient extends Client {
@@ -2138,6 +2661,41 @@ export interface JobInternalServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReadJobEventsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. Of the jobs in each state
+   * the first 10,000, so that those that stand still are among them when others have gone on.
+   */
+  listOpenAttempts(
+    request: ListOpenAttemptsRequest,
+    callback: (error: ServiceError | null, response: ListOpenAttemptsResponse) => void,
+  ): ClientUnaryCall;
+  listOpenAttempts(
+    request: ListOpenAttemptsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListOpenAttemptsResponse) => void,
+  ): ClientUnaryCall;
+  listOpenAttempts(
+    request: ListOpenAttemptsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListOpenAttemptsResponse) => void,
+  ): ClientUnaryCall;
+  /** Which of these jobs have ended, or are not there. At most 1,000. */
+  findEndedJobs(
+    request: FindEndedJobsRequest,
+    callback: (error: ServiceError | null, response: FindEndedJobsResponse) => void,
+  ): ClientUnaryCall;
+  findEndedJobs(
+    request: FindEndedJobsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FindEndedJobsResponse) => void,
+  ): ClientUnaryCall;
+  findEndedJobs(
+    request: FindEndedJobsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FindEndedJobsResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -142,6 +142,18 @@ export interface ReleaseReservationsResponse {
   released: number;
 }
 
+/** Asks for live reservations. */
+export interface ListLiveReservationsRequest {
+  /** Only those made this long ago. */
+  minAge: Duration | undefined;
+}
+
+/** Live reservations. */
+export interface ListLiveReservationsResponse {
+  /** Their ids. */
+  reservationIds: string[];
+}
+
 /** Asks what to probe. */
 export interface ListProbeTargetsRequest {
   /** The kinds the runner drives. */
@@ -1366,6 +1378,154 @@ export const ReleaseReservationsResponse: MessageFns<ReleaseReservationsResponse
   },
 };
 
+function createBaseListLiveReservationsRequest(): ListLiveReservationsRequest {
+  return { minAge: undefined };
+}
+
+export const ListLiveReservationsRequest: MessageFns<ListLiveReservationsRequest> = {
+  encode(message: ListLiveReservationsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.minAge !== undefined) {
+      Duration.encode(message.minAge, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListLiveReservationsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListLiveReservationsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.minAge = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListLiveReservationsRequest {
+    return {
+      minAge: isSet(object.minAge)
+        ? Duration.fromJSON(object.minAge)
+        : isSet(object.min_age)
+        ? Duration.fromJSON(object.min_age)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ListLiveReservationsRequest): unknown {
+    const obj: any = {};
+    if (message.minAge !== undefined) {
+      obj.minAge = Duration.toJSON(message.minAge);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListLiveReservationsRequest>, I>>(base?: I): ListLiveReservationsRequest {
+    return ListLiveReservationsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListLiveReservationsRequest>, I>>(object: I): ListLiveReservationsRequest {
+    const message = createBaseListLiveReservationsRequest();
+    message.minAge = (object.minAge !== undefined && object.minAge !== null)
+      ? Duration.fromPartial(object.minAge)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListLiveReservationsResponse(): ListLiveReservationsResponse {
+  return { reservationIds: [] };
+}
+
+export const ListLiveReservationsResponse: MessageFns<ListLiveReservationsResponse> = {
+  encode(message: ListLiveReservationsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.reservationIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListLiveReservationsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListLiveReservationsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reservationIds.push(reader.string(true));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListLiveReservationsResponse {
+    return {
+      reservationIds: globalThis.Array.isArray(object?.reservationIds)
+        ? object.reservationIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.reservation_ids)
+        ? object.reservation_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ListLiveReservationsResponse): unknown {
+    const obj: any = {};
+    if (message.reservationIds?.length) {
+      obj.reservationIds = message.reservationIds;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListLiveReservationsResponse>, I>>(base?: I): ListLiveReservationsResponse {
+    return ListLiveReservationsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListLiveReservationsResponse>, I>>(object: I): ListLiveReservationsResponse {
+    const message = createBaseListLiveReservationsResponse();
+    message.reservationIds = object.reservationIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseListProbeTargetsRequest(): ListProbeTargetsRequest {
   return { kinds: [] };
 }
@@ -2261,6 +2421,18 @@ export const ProviderInternalServiceService = {
       Buffer.from(ReleaseReservationsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReleaseReservationsResponse => ReleaseReservationsResponse.decode(value),
   },
+  /** Reservations that hold capacity, at most 10,000. */
+  listLiveReservations: {
+    path: "/capstan.provider.v1.ProviderInternalService/ListLiveReservations" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListLiveReservationsRequest): Buffer =>
+      Buffer.from(ListLiveReservationsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListLiveReservationsRequest => ListLiveReservationsRequest.decode(value),
+    responseSerialize: (value: ListLiveReservationsResponse): Buffer =>
+      Buffer.from(ListLiveReservationsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListLiveReservationsResponse => ListLiveReservationsResponse.decode(value),
+  },
   /** The providers that a runner should probe: all that are not DISABLED, of the kinds it drives. */
   listProbeTargets: {
     path: "/capstan.provider.v1.ProviderInternalService/ListProbeTargets" as const,
@@ -2309,6 +2481,8 @@ export interface ProviderInternalServiceServer extends UntypedServiceImplementat
   confirmReservations: handleUnaryCall<ConfirmReservationsRequest, ConfirmReservationsResponse>;
   /** HELD or CONFIRMED -> RELEASED. Idempotent; an unknown id leaves a mark, so that a late ReserveCapacity with it holds nothing. */
   releaseReservations: handleUnaryCall<ReleaseReservationsRequest, ReleaseReservationsResponse>;
+  /** Reservations that hold capacity, at most 10,000. */
+  listLiveReservations: handleUnaryCall<ListLiveReservationsRequest, ListLiveReservationsResponse>;
   /** The providers that a runner should probe: all that are not DISABLED, of the kinds it drives. */
   listProbeTargets: handleUnaryCall<ListProbeTargetsRequest, ListProbeTargetsResponse>;
   /** What the probes have seen. Health changes after a threshold of failures in a row. */
@@ -2371,6 +2545,22 @@ export interface ProviderInternalServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReleaseReservationsResponse) => void,
+  ): ClientUnaryCall;
+  /** Reservations that hold capacity, at most 10,000. */
+  listLiveReservations(
+    request: ListLiveReservationsRequest,
+    callback: (error: ServiceError | null, response: ListLiveReservationsResponse) => void,
+  ): ClientUnaryCall;
+  listLiveReservations(
+    request: ListLiveReservationsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListLiveReservationsResponse) => void,
+  ): ClientUnaryCall;
+  listLiveReservations(
+    request: ListLiveReservationsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListLiveReservationsResponse) => void,
   ): ClientUnaryCall;
   /** The providers that a runner should probe: all that are not DISABLED, of the kinds it drives. */
   listProbeTargets(
