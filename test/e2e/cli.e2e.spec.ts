@@ -8,6 +8,7 @@ import { buffer, text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { claimPort } from "../../services/standalone/src/loopbackPort.ts";
+import { bareEnv } from "../support/bareEnv.ts";
 import { eventually } from "../support/eventually.ts";
 
 const cli = fileURLToPath(new URL("../../libs/cli/bin/capstan.js", import.meta.url));
@@ -24,7 +25,7 @@ beforeAll(async () => {
   const [grpc, health, nats, postgres] = await Promise.all(Array.from({ length: 4 }, () => claimPort(0, "a test")));
   platform = spawn(process.execPath, [standalone], {
     env: {
-      PATH: process.env["PATH"],
+      ...bareEnv,
       CAPSTAN_DATA_DIR: directory,
       CAPSTAN_GRPC_ADDRESS: `127.0.0.1:${grpc}`,
       CAPSTAN_HEALTH_ADDRESS: `127.0.0.1:${health}`,
@@ -35,7 +36,7 @@ beforeAll(async () => {
     stdio: ["ignore", "pipe", "inherit"],
   });
   env = {
-    PATH: process.env["PATH"],
+    ...bareEnv,
     CAPSTAN_ADDRESS: `127.0.0.1:${grpc}`,
     CAPSTAN_HEALTH_URL: `http://127.0.0.1:${health}`,
     CAPSTAN_NATS_URL: `nats://127.0.0.1:${nats}`,

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { NonRetryable, type Worker } from "@capstan/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bareEnv } from "../support/bareEnv.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Standalone, startStandalone } from "../support/startStandalone.ts";
 
@@ -28,7 +29,7 @@ afterAll(async () => {
 });
 
 function capstan(...args: readonly string[]): Promise<{ exitCode: unknown; stdout: string; stderr: string }> {
-  const env = { PATH: process.env["PATH"], CAPSTAN_ADDRESS: standalone.address };
+  const env = { ...bareEnv, CAPSTAN_ADDRESS: standalone.address };
   return new Promise((resolve) => {
     execFile(process.execPath, [cli, ...args], { env }, (error, stdout, stderr) =>
       resolve({ exitCode: error?.code ?? 0, stdout, stderr }),

@@ -12,6 +12,7 @@ import { SystemServiceClient } from "@capstan/proto/capstan/system/v1/system_ser
 import { Client, credentials, type MethodDefinition, type ServiceDefinition, status } from "@grpc/grpc-js";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { bareEnv } from "../support/bareEnv.ts";
 import { readConsumers, streamOf, withNats } from "../support/broker.ts";
 import { eventually } from "../support/eventually.ts";
 import { findFreePort } from "../support/freePort.ts";
@@ -185,7 +186,7 @@ describe("all services in one process", () => {
       grpcAddress: `127.0.0.1:${ports.get("grpc")}`,
       healthAddress: `127.0.0.1:${ports.get("health")}`,
       env: {
-        PATH: process.env["PATH"],
+        ...bareEnv,
         CAPSTAN_HTTP_ADDRESS: "127.0.0.1:0",
         CAPSTAN_DATA_DIR: directory,
         CAPSTAN_WORK_DIR: join(directory, "work"),

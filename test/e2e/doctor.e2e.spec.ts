@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { expect, test } from "vitest";
+import { bareEnv } from "../support/bareEnv.ts";
 import { queryOnce } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { seconds, sh, submitBatch } from "../support/jobs.ts";
@@ -19,7 +20,7 @@ interface Report {
 /** Looks with little patience, so that much of what is under way is old enough to count. */
 function doctor(...args: readonly string[]): Promise<Report & { readonly code: number }> {
   const { database, nats } = platform();
-  const env = { PATH: process.env["PATH"], CAPSTAN_DATABASE_URL: database.adminUrl, CAPSTAN_NATS_URL: nats.url };
+  const env = { ...bareEnv, CAPSTAN_DATABASE_URL: database.adminUrl, CAPSTAN_NATS_URL: nats.url };
   const patience = ["--grace", "5s", "--again-after", "3s"];
   return new Promise((resolve) => {
     execFile(process.execPath, [cli, "doctor", "--json", ...patience, ...args], { env }, (error, stdout, stderr) => {

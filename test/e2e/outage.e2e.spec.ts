@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { bareEnv } from "../support/bareEnv.ts";
 import { withNats } from "../support/broker.ts";
 import { eventually } from "../support/eventually.ts";
 import { expectNoViolations } from "../support/invariants.ts";
@@ -93,7 +94,7 @@ test.each(serviceNames)("the %s service names the address that is taken, and end
     { grpcAddress: "127.0.0.1:0", healthAddress: address },
   ]) {
     const env = {
-      PATH: process.env["PATH"],
+      ...bareEnv,
       CAPSTAN_DATABASE_URL: platform.database.urlOf(name),
       CAPSTAN_NATS_URL: platform.nats.url,
     };
@@ -114,7 +115,7 @@ test.each(
     await manager.streams.add({ ...stream, max_msg_size: 1_000 });
   });
   const env = {
-    PATH: process.env["PATH"],
+    ...bareEnv,
     CAPSTAN_DATABASE_URL: platform.database.urlOf(name),
     CAPSTAN_NATS_URL: nats.url,
   };
@@ -124,7 +125,7 @@ test.each(
 });
 
 test("a service that is set up wrongly names every variable at once, and ends", async () => {
-  const env = { PATH: process.env["PATH"], CAPSTAN_LOG_LEVEL: "loud", CAPSTAN_NATS_URL: "http://x" };
+  const env = { ...bareEnv, CAPSTAN_LOG_LEVEL: "loud", CAPSTAN_NATS_URL: "http://x" };
   const service = createServiceProcess({ name: "job", grpcAddress: "nowhere", healthAddress: "127.0.0.1:0", env });
   await expect(service.start()).rejects.toThrow();
   const said = service.log.map(({ msg }) => msg).join("\n");

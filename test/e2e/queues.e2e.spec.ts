@@ -2,6 +2,7 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bareEnv } from "../support/bareEnv.ts";
 import { eventually } from "../support/eventually.ts";
 import { getJob, type JobPart, refusalOf, run, sh, stepOf, submit, untilEnded, untilPlaced } from "../support/jobs.ts";
 import { type Standalone, startStandalone } from "../support/startStandalone.ts";
@@ -17,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => standalone?.stop());
 
 function capstan(args: readonly string[], input = ""): Promise<{ exitCode: unknown; stdout: string; stderr: string }> {
-  const env = { PATH: process.env["PATH"], CAPSTAN_ADDRESS: standalone.address };
+  const env = { ...bareEnv, CAPSTAN_ADDRESS: standalone.address };
   return new Promise((resolve) => {
     const child = execFile(process.execPath, [cli, ...args], { env }, (error, stdout, stderr) =>
       resolve({ exitCode: error?.code ?? 0, stdout, stderr }),

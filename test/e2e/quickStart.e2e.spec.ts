@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type Worker } from "@capstan/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bareEnv } from "../support/bareEnv.ts";
 import { eventually } from "../support/eventually.ts";
 import { findFreePort } from "../support/freePort.ts";
 import { findDockerEngine, listProcessesNaming } from "../support/workloads.ts";
@@ -50,7 +51,7 @@ beforeAll(async () => {
   ];
   // Other ports than the README's, which may be taken on the machine that tests.
   env = {
-    PATH: process.env["PATH"],
+    ...bareEnv,
     HOME: process.env["HOME"],
     CAPSTAN_DATA_DIR: directory,
     CAPSTAN_WORK_DIR: join(directory, "work"),

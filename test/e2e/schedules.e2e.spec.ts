@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bareEnv } from "../support/bareEnv.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Standalone, startStandalone } from "../support/startStandalone.ts";
 
@@ -25,7 +26,7 @@ interface Ended {
 }
 
 function capstan(args: readonly string[], input = ""): Promise<Ended> {
-  const env = { PATH: process.env["PATH"], CAPSTAN_ADDRESS: standalone.address };
+  const env = { ...bareEnv, CAPSTAN_ADDRESS: standalone.address };
   return new Promise((resolve) => {
     const child = execFile(
       process.execPath,

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bareEnv } from "../support/bareEnv.ts";
 import { examplesOfPage } from "../support/sdkExamples.ts";
 import { type Standalone, startStandalone } from "../support/startStandalone.ts";
 
@@ -15,7 +16,7 @@ afterAll(() => standalone?.stop());
 
 test.each(examplesOfPage())("$name prints what the page says", async ({ name, prints }) => {
   const program = fileURLToPath(new URL(`../../examples/sdk/${name}`, import.meta.url));
-  const env = { PATH: process.env["PATH"], CAPSTAN_ADDRESS: standalone.address };
+  const env = { ...bareEnv, CAPSTAN_ADDRESS: standalone.address };
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [program], { env });
   expect({ stdout, stderr }).toEqual({ stdout: prints, stderr: "" });
 });

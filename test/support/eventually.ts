@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
  * Calls `check` until it neither throws nor answers false, and gives back its answer; undefined counts as an answer, so that a
  * check made of `expect` needs no return. Fails with the last failure after `timeoutMs`.
  */
-export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 15_000): Promise<T> {
+export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 30_000): Promise<T> {
   const giveUp = Date.now() + timeoutMs;
   for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 1.5, 100)) {
     const failure = await attempt(check);

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { type Capstan, connect } from "@capstan/client";
 import type Docker from "dockerode";
 import { inject } from "vitest";
+import { bareEnv } from "./bareEnv.ts";
 import { createTestDatabaseOn, queryOnce, type TestDatabase } from "./database.ts";
 import { eventually } from "./eventually.ts";
 import { findFreePort } from "./freePort.ts";
@@ -72,7 +73,7 @@ export async function preparePlatform(options: PlatformOptions = {}): Promise<Pl
   ]);
   const addresses = await claimAddresses();
   const env: NodeJS.ProcessEnv = {
-    PATH: process.env["PATH"],
+    ...bareEnv,
     CAPSTAN_NATS_URL: nats.url,
     CAPSTAN_WORK_DIR: workDirectory,
     CAPSTAN_JOB_ADDRESS: addresses.job.grpcAddress,

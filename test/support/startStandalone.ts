@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Capstan, connect } from "@capstan/client";
 import { claimPort } from "../../services/standalone/src/loopbackPort.ts";
+import { bareEnv } from "./bareEnv.ts";
 import { eventually } from "./eventually.ts";
 
 export interface Standalone {
@@ -27,7 +28,7 @@ export async function startStandalone(env: NodeJS.ProcessEnv = {}): Promise<Stan
   const [grpc, health] = await Promise.all(Array.from({ length: 2 }, () => claimPort(0, "a test")));
   const child = spawn(process.execPath, [main], {
     env: {
-      PATH: process.env["PATH"],
+      ...bareEnv,
       CAPSTAN_DATA_DIR: directory,
       CAPSTAN_GRPC_ADDRESS: `127.0.0.1:${grpc}`,
       CAPSTAN_HEALTH_ADDRESS: `127.0.0.1:${health}`,

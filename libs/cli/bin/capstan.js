@@ -2,6 +2,10 @@
 // Starts the `capstan` command. Its sources are TypeScript, run as they are; a Node that cannot do that hands over to the
 // Node that is installed with the project. Plain JavaScript on purpose: an old Node must be able to read this file.
 if (process.features.typescript) {
+  // What Node has compiled is kept, which halves the time to the first line; in the user's own directory, because it is run as it is.
+  const { NODE_COMPILE_CACHE, XDG_CACHE_HOME, HOME } = process.env;
+  const caches = XDG_CACHE_HOME || (HOME && `${HOME}/.cache`);
+  if (caches && !NODE_COMPILE_CACHE) (await import("node:module")).enableCompileCache?.(`${caches}/capstan`);
   await import("../src/main.ts");
 } else {
   const { spawn } = await import("node:child_process");

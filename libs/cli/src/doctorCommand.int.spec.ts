@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { migrate } from "@capstan/postgres";
 import { Client } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bareEnv } from "../../../test/support/bareEnv.ts";
 import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { ids, writeWorld } from "../../../test/support/invariantWorld.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
@@ -36,7 +37,7 @@ interface Outcome {
 }
 
 function doctor(args: readonly string[], url = database.adminUrl, natsUrl = nats.url): Promise<Outcome> {
-  const env = { PATH: process.env["PATH"], CAPSTAN_DATABASE_URL: url, CAPSTAN_NATS_URL: natsUrl };
+  const env = { ...bareEnv, CAPSTAN_DATABASE_URL: url, CAPSTAN_NATS_URL: natsUrl };
   return new Promise((resolve) => {
     execFile(process.execPath, [cli, "doctor", "--again-after", "0s", ...args], { env }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout, stderr });

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bareEnv } from "../../../test/support/bareEnv.ts";
 import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 
 const cli = fileURLToPath(new URL("../bin/capstan.js", import.meta.url));
@@ -21,7 +22,7 @@ interface Row {
 }
 
 async function migrate(...args: readonly string[]): Promise<readonly Row[]> {
-  const env = { PATH: process.env["PATH"], CAPSTAN_DATABASE_URL: database.urlOf("job") };
+  const env = { ...bareEnv, CAPSTAN_DATABASE_URL: database.urlOf("job") };
   const command = [cli, "migrate", ...args, "--service", "job", "-o", "json"];
   const { stdout } = await promisify(execFile)(process.execPath, command, { env });
   return JSON.parse(stdout);

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
 import { Client, credentials } from "@grpc/grpc-js";
 import { expect, onTestFinished, test } from "vitest";
+import { bareEnv } from "../../../test/support/bareEnv.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 
 interface Line {
@@ -39,7 +40,7 @@ function run(body: string, env: NodeJS.ProcessEnv = {}): Trial {
   const code = `${prelude} await runService("trial", schema, async (app, config) => { ${body} });`;
   const child = spawn(process.execPath, ["--input-type=module", "--eval", code], {
     cwd: import.meta.dirname,
-    env: { PATH: process.env["PATH"], CAPSTAN_DATABASE_URL: "postgres://localhost/capstan", ...env },
+    env: { ...bareEnv, CAPSTAN_DATABASE_URL: "postgres://localhost/capstan", ...env },
   });
   onTestFinished(() => void child.kill("SIGKILL"));
   const lines: Line[] = [];

@@ -58,7 +58,7 @@ test("what ends while the database is away is recorded when it is back, with all
 });
 
 test("a runner that cannot renew its lease ends its processes before others may take them over", async () => {
-  service = await startTestService({ database, natsUrl: nats.url, env: { CAPSTAN_LEASE_MS: "1500" } });
+  service = await startTestService({ database, natsUrl: nats.url, env: { CAPSTAN_LEASE_MS: "3000" } });
   const [before] = await queryOnce(database.adminUrl, "select id from execution.runner");
   const id = await startRunning("sleep 60");
   await postgres.kill();

@@ -10,6 +10,7 @@ import {
 } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import { ExecutionServiceClient } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
 import { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
+import { bareEnv } from "../../../test/support/bareEnv.ts";
 import { queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { createServiceProcess } from "../../../test/support/serviceProcess.ts";
 
@@ -37,7 +38,7 @@ export async function startTestService({ database, natsUrl, env }: TestServiceOp
     grpcAddress: "127.0.0.1:0",
     healthAddress: "127.0.0.1:0",
     env: {
-      PATH: process.env["PATH"],
+      ...bareEnv,
       CAPSTAN_DATABASE_URL: database.urlOf("execution"),
       CAPSTAN_NATS_URL: natsUrl,
       CAPSTAN_PROVIDER_ADDRESS: "127.0.0.1:1",

@@ -8,6 +8,7 @@ import {
 import { JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { ScheduleServiceClient } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
 import { TemplateServiceClient } from "@capstan/proto/capstan/job/v1/template_service.ts";
+import { bareEnv } from "../../../test/support/bareEnv.ts";
 import { queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { createServiceProcess } from "../../../test/support/serviceProcess.ts";
 
@@ -26,7 +27,7 @@ export async function startTestService(database: TestDatabase, natsUrl: string):
     name: "job",
     grpcAddress: "127.0.0.1:0",
     healthAddress: "127.0.0.1:0",
-    env: { PATH: process.env["PATH"], CAPSTAN_DATABASE_URL: database.urlOf("job"), CAPSTAN_NATS_URL: natsUrl },
+    env: { ...bareEnv, CAPSTAN_DATABASE_URL: database.urlOf("job"), CAPSTAN_NATS_URL: natsUrl },
   });
   await service.start();
   const address = String(service.log.findLast(({ msg }) => msg === "ready")?.["grpcAddress"]);

@@ -4,6 +4,7 @@ import { migrate } from "@capstan/postgres";
 import { QueueServiceClient } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import type { Saga } from "@capstan/proto/capstan/orchestrator/v1/saga.ts";
 import { SagaServiceClient } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
+import { bareEnv } from "../../../test/support/bareEnv.ts";
 import { createTestDatabase, noMigrations, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import { createServiceProcess } from "../../../test/support/serviceProcess.ts";
@@ -43,7 +44,7 @@ export async function openTestWorld(): Promise<TestWorld> {
       grpcAddress: "127.0.0.1:0",
       healthAddress: "127.0.0.1:0",
       env: {
-        PATH: process.env["PATH"],
+        ...bareEnv,
         CAPSTAN_DATABASE_URL: database.urlOf("orchestrator"),
         CAPSTAN_NATS_URL: nats.url,
         ...contexts.env,

@@ -7,6 +7,7 @@ import { connectNats } from "@capstan/messaging";
 import { ProviderInternalServiceClient } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import { ProviderServiceClient } from "@capstan/proto/capstan/provider/v1/provider_service.ts";
 import { expect, onTestFinished, test } from "vitest";
+import { bareEnv } from "../../../test/support/bareEnv.ts";
 import { createTestDatabase, createTestLog } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { startTestNats } from "../../../test/support/nats.ts";
@@ -18,7 +19,7 @@ test("the process answers, publishes its facts, lets holds run out, shows its lo
   onTestFinished(() => broker.release());
   const child = spawn(process.execPath, [new URL("./main.ts", import.meta.url).pathname], {
     env: {
-      PATH: process.env["PATH"],
+      ...bareEnv,
       CAPSTAN_DATABASE_URL: database.url,
       CAPSTAN_NATS_URL: broker.url,
       CAPSTAN_GRPC_ADDRESS: "127.0.0.1:0",
