@@ -39,7 +39,8 @@ export const attemptRules = {
     says: "a step has succeeded without exactly one execution that did",
     sql: `select s.job_id || '/' || s.name || ' has ' || count(e.id) as ref
             from job.step s left join execution.execution e on e.job_id = s.job_id and e.step = s.name and e.state = 'SUCCEEDED'
-           where s.state = 'SUCCEEDED' group by s.job_id, s.name having count(e.id) <> 1`,
+           where s.state = 'SUCCEEDED' and not exists (select from job.step item where item.job_id = s.job_id and item.parent = s.name)
+           group by s.job_id, s.name having count(e.id) <> 1`,
   },
   A4: {
     says: "the attempts of a step have a gap, or are more than it may have",
