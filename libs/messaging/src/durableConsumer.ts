@@ -35,13 +35,18 @@ export async function openDurable(options: DurableOptions): Promise<Consumer> {
   const stream = streamName(options.context);
   const wanted = wantedConfig(options);
   const filters = wantedFilters(options);
-  const { state } = await manager.streams.info(stream);
+  // In this order: a living stream only grows, so that a consumer is not taken for one ahead of it that other replicas move meanwhile.
   const found = await findConsumer(manager, stream, options.durable);
+  const { state } = await manager.streams.info(stream);
   // Before 2.12 a consumer does not notice that the stream lost its tail with a power cut, and skips what takes the same numbers.
   const isAhead = found !== null && found.delivered.stream_seq > state.last_seq;
   if (isAhead) await manager.consumers.delete(stream, options.durable);
+  // What was delivered and not acknowledged comes again.
   const start = isAhead
-    ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: state.last_seq + 1 }
+    ? {
+        deliver_policy: DeliverPolicy.StartSequence,
+        opt_start_seq: Math.min(found.ack_floor.stream_seq, state.last_seq) + 1,
+      }
     : { deliver_policy: DeliverPolicy.All };
   const isNew = found === null || isAhead;
   const info = isNew ? await manager.consumers.add(stream, { ...wanted, ...filters, ...start }) : found;
