@@ -12,4 +12,4 @@ export { type ProxiedMethod, proxyService } from "./proxy.ts";
 export { connectRaw, type RawClient } from "./rawClient.ts";
 export type { ServiceRegistration } from "./registration.ts";
 export { addressInUse, type GrpcServer, type ServeOptions, serve } from "./server.ts";
-export { fromServiceError } from "./status.ts";
+export { fromServiceError, toStatus } from "./status.ts";

@@ -9,12 +9,14 @@ import { SessionServiceService } from "@capstan/proto/capstan/gateway/v1/session
 import { type App, runService } from "@capstan/service";
 import { serveApi } from "./api.ts";
 import { type Config, configSchema } from "./config.ts";
+import { serveConnect } from "./connectDoor.ts";
 import { readContracts } from "./contracts.ts";
+import { serveDocs } from "./docs.ts";
 import { openFrontDoor } from "./frontDoor.ts";
 import { createHttpServer, listen, maxBodyBytes, maxHeaderBytes, maxUrlBytes, rateWindowMs } from "./httpServer.ts";
 import { maxDepth } from "./jsonBody.ts";
 import { servePage } from "./page.ts";
-import { createPlatformService } from "./platformService.ts";
+import { createPlatformService, version } from "./platformService.ts";
 import { createSessionService } from "./sessionService.ts";
 import { connectUpstreams } from "./upstreams.ts";
 
@@ -61,13 +63,11 @@ export async function start(app: App, config: Config): Promise<Started> {
   }
 
   const http = await createHttpServer(config, log);
-  serveApi(http, {
-    contracts,
-    upstreams,
-    publicPath: config.CAPSTAN_PUBLIC_PATH,
-    checkAnswers: config.CAPSTAN_HTTP_CHECK_ANSWERS,
-  });
-  servePage(http, config.CAPSTAN_PUBLIC_PATH);
+  const publicPath = config.CAPSTAN_PUBLIC_PATH;
+  serveApi(http, { contracts, upstreams, publicPath, checkAnswers: config.CAPSTAN_HTTP_CHECK_ANSWERS });
+  serveDocs(http, { contracts, version, publicPath });
+  await serveConnect(http, { contracts, upstreams, publicPath });
+  servePage(http, publicPath);
   const httpAddress = await listen(http, config.CAPSTAN_HTTP_ADDRESS);
   app.onStop(() => http.close());
   return { httpAddress, openFrontDoor: () => openFrontDoor(app, contracts, upstreams) };

@@ -20,8 +20,11 @@ export interface PlatformOptions {
 }
 
 const waitMs = 2_000;
-// With npm's own, because services are not installed by themselves.
-const manifest = new URL("../../../package.json", import.meta.url);
+
+/** Of Capstan, whose services are all released together. */
+export const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  readonly version: string;
+};
 
 export function createPlatformService({
   contracts,
@@ -30,7 +33,6 @@ export function createPlatformService({
   limits,
 }: PlatformOptions): PlatformServiceServer {
   const startTime = new Date(performance.timeOrigin);
-  const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
   const contexts = Object.entries(upstreams.contexts).map(
     ([name, client]) => [name, () => client.isServing(waitMs)] as const,
   );

@@ -114,3 +114,43 @@ export function toProblem(
     },
   };
 }
+
+const text = (description: string) => ({ type: "string", description });
+
+/** A problem as JSON Schema. */
+export const problemSchema = {
+  type: "object",
+  description: "An error, RFC 9457.",
+  properties: {
+    type: text("Always `about:blank`: `reason` tells problems apart."),
+    title: text("The name of the status."),
+    status: { type: "integer", description: "The HTTP status." },
+    detail: text("What is wrong, for people."),
+    instance: text("The path that was asked for."),
+    code: text("The code over gRPC, such as `INVALID_ARGUMENT`."),
+    reason: text("Stable, such as `INVALID_FIELDS`: programs decide by it."),
+    domain: { const: "capstan" },
+    requestId: text("The request's, as in `X-Request-Id`."),
+    errors: {
+      type: "array",
+      description: "All bad fields.",
+      items: {
+        type: "object",
+        properties: {
+          field: text("Its path, such as `spec.steps[0].command`."),
+          message: text("What is wrong with it."),
+        },
+        required: ["field", "message"],
+      },
+    },
+    metadata: { type: "object", description: "What belongs to the reason.", additionalProperties: { type: "string" } },
+    resource: {
+      type: "object",
+      description: "What the error is about.",
+      properties: { type: text("Its kind, such as `job`."), name: text("Its id or name.") },
+      required: ["type", "name"],
+    },
+    retryAfterMs: { type: "number", description: "When the same call may succeed; absent: nobody knows." },
+  },
+  required: ["type", "title", "status", "detail", "instance", "code", "reason", "domain", "requestId"],
+};

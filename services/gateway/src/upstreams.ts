@@ -16,6 +16,8 @@ export interface Upstreams {
   readonly contexts: Readonly<Record<ContextName, RawClient>>;
   /** Throws a DomainError for whatever goes wrong. */
   ask(rpc: Rpc, request: Uint8Array, options: AskOptions): Promise<Uint8Array>;
+  /** The answers of a server stream, message by message; ending the iteration ends the call. */
+  follow(rpc: Rpc, request: Uint8Array, options: AskOptions): AsyncIterable<Uint8Array>;
   /** What the gateway answers itself. */
   addOwn(service: ServiceRegistration): void;
   close(): void;
@@ -57,6 +59,11 @@ export function connectUpstreams(config: Config): Upstreams {
       if (client !== undefined) return askOne(client, path, request, options);
       return askOwn(own, path, request, options);
     },
+    follow(rpc, request, options) {
+      const client = contexts[rpc.context as ContextName];
+      if (client === undefined) throw new Error(`nobody streams ${rpc.path}`);
+      return follow(client, rpc.path, request, options);
+    },
     addOwn(service) {
       for (const method of Object.values(service.definition)) own.set(method.path, service);
     },
@@ -79,6 +86,32 @@ function askOne(client: RawClient, path: string, request: Uint8Array, options: A
     if (signal.aborted) cancel();
     signal.addEventListener("abort", cancel, { once: true });
   });
+}
+
+async function* follow(
+  client: RawClient,
+  path: string,
+  request: Uint8Array,
+  { metadata, deadlineMs, signal }: AskOptions,
+): AsyncGenerator<Uint8Array> {
+  const stream = client.stream(path, Buffer.from(request), metadataOf(metadata), Date.now() + deadlineMs);
+  let failure: ServiceError | undefined;
+  // It may fail before anybody reads, and after a reader has stopped; without a listener that would end the process.
+  stream.on("error", (error: ServiceError) => {
+    failure = error;
+  });
+  const cancel = () => stream.cancel();
+  if (signal.aborted) cancel();
+  signal.addEventListener("abort", cancel, { once: true });
+  try {
+    yield* stream as AsyncIterable<Buffer>;
+  } catch (error) {
+    if (failure === undefined) throw error;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+    cancel();
+  }
+  if (failure !== undefined) throw client.refusalOf(failure);
 }
 
 /** Calls a handler of this process as a gRPC server would. */
