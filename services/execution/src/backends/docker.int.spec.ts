@@ -136,6 +136,16 @@ describe.skipIf(missing !== null)("the docker backend", () => {
     await other.close();
   });
 
+  test("a container that is removed by force is lost, also when its end is seen before it is gone", async () => {
+    const workload = shell("sleep 60");
+    const { exited } = await backend.start(workload, createMemorySink());
+    const container = engine.getContainer(objectName(workload.executionId));
+    const lost = expect(exited).rejects.toBeInstanceOf(BackendLost);
+    await container.kill(); // the two things that a removal by force does
+    await container.remove();
+    await lost;
+  });
+
   test("a container that went while nobody could look is lost", async () => {
     const proxy = await startProxy();
     const distant = open(`tcp://127.0.0.1:${proxy.port}`);

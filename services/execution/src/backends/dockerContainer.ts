@@ -15,6 +15,9 @@ import { type ByteCounts, deliverOutput } from "./dockerOutput.ts";
 const MAX_PAUSE_MS = 2_000;
 /** Exits an engine causes, or makes up, when it goes away under a container. */
 const EXITS_BY_ENGINE = [137, 143, 255];
+const KILLED = 137;
+/** Between the end of a container that is removed by force and its being gone. */
+const REMOVAL_MS = 300;
 
 type Output = AsyncIterable<Buffer>;
 
@@ -70,6 +73,8 @@ async function watch(options: FollowOptions, asked: { readonly toStop: boolean }
       if (wasAway && !asked.toStop && EXITS_BY_ENGINE.includes(state.ExitCode)) {
         throw new BackendLost(`its container ended with ${state.ExitCode} while its engine was away`);
       }
+      const wasKilled = state.ExitCode === KILLED && !state.OOMKilled && !asked.toStop;
+      if (wasKilled && (await isRemoved(container, signal))) throw new BackendLost("its container was removed");
       if (delivered.stdout === 0) refuseIfNeverExecuted(state.ExitCode, first());
       return exitOf(state, startTime);
     }
@@ -140,6 +145,13 @@ async function inspectInTheEnd(
     }
     await pause(100 * 2 ** missed, signal);
   }
+}
+
+/** Whoever removes a container by force kills it first, so that its end may be seen before it is gone. */
+async function isRemoved(container: Container, signal: AbortSignal): Promise<boolean> {
+  await pause(REMOVAL_MS, signal);
+  const { state } = await inspectInTheEnd(container, signal);
+  return state === null || state.Dead || state.Status === "removing";
 }
 
 /** Sends a signal, again and again while the engine is away; a container that is not there or has ended is fine. */
