@@ -27,6 +27,16 @@ async function countHeld({ platform }: Scene, pid: number): Promise<number> {
   return Number(row?.["count"]);
 }
 
+/** A runner that holds something, once there is one. */
+async function pickHolder(scene: Scene): Promise<Node> {
+  const runners = scene.random.shuffled(scene.platform.services.filter(({ service }) => service === "execution"));
+  for (let look = 0; look < 200; look++) {
+    for (const node of runners) if ((await countHeld(scene, node.pid)) > 0) return node;
+    await sleep(100);
+  }
+  throw new Error("no runner came to hold an execution");
+}
+
 export const serviceFaults = {
   "kill-service": {
     isAlone: true,
@@ -73,10 +83,9 @@ export const serviceFaults = {
   "freeze-runner": {
     isAlone: true,
     run: async (scene) => {
-      const { platform, probes, random, load } = scene;
-      const node = random.pick(platform.services.filter(({ service }) => service === "execution"));
+      const { probes, load } = scene;
       await load.add("long", 6);
-      await sleep(1_000);
+      const node = await pickHolder(scene);
       const begin = performance.now();
       node.freeze();
       const held = await countHeld(scene, node.pid);
