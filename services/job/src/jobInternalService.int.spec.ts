@@ -184,6 +184,24 @@ test("a job that is being cancelled ends when its workload is confirmed to be st
   expect(await factsOf(database, id)).toEqual(["job.submitted", "job.started", "job.cancelling", "job.cancelled*"]);
 });
 
+test("the orchestrator is told which jobs have ended, are being cancelled, or are not there", async () => {
+  const [live, cancelling, ended] = await Promise.all([
+    submit(first, truth),
+    submit(first, truth),
+    submit(first, truth),
+  ]);
+  await report(first, reportOf(cancelling.id, "STARTED"), reportOf(ended.id, "SUCCEEDED"));
+  await first.jobs.cancelJob({ jobId: cancelling.id, message: "enough" });
+  const unknown = randomUUID();
+  const jobIds = [live.id, cancelling.id, ended.id, unknown];
+  expect(await second.internal.findEndedJobs({ jobIds })).toEqual({
+    endedIds: [ended.id],
+    unknownIds: [unknown],
+    cancellingIds: [cancelling.id],
+  });
+  await report(first, reportOf(cancelling.id, "CANCELLED", { reason: "REASON_CANCELLED_BY_USER" }));
+});
+
 test("a report that does not say what happened is refused, and with it the whole call", async () => {
   const { id } = await submit(first, truth);
   const vague = reportOf(id, "STARTED", { outcome: "EXECUTION_OUTCOME_UNSPECIFIED" });

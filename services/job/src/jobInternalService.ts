@@ -83,8 +83,7 @@ export function createJobInternalService(
     findEndedJobs: unary(async ({ jobIds }) => {
       const bad = badIds(jobIds, 1_000);
       if (bad.length > 0) throw invalid(bad);
-      const { endedIds, unknownIds } = await findEndedJobs(pool, jobIds);
-      return { endedIds: [...endedIds], unknownIds: [...unknownIds] };
+      return findEndedJobs(pool, jobIds);
     }),
 
     readJobEvents: unary(async ({ cursors, tenant }, call) => {

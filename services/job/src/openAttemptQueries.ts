@@ -33,18 +33,22 @@ export async function listOpenAttempts(db: Db, minAgeMs: number): Promise<readon
   return rows.map(({ job_id: jobId, ...row }) => ({ ...row, jobId }));
 }
 
-/** Which of these have ended, and which are not there. */
-export async function findEndedJobs(
-  db: Db,
-  ids: readonly string[],
-): Promise<{ readonly endedIds: readonly string[]; readonly unknownIds: readonly string[] }> {
-  const { rows } = await db.query<{ id: string; is_there: boolean }>({
+export interface EndedJobs {
+  readonly endedIds: string[];
+  readonly unknownIds: string[];
+  readonly cancellingIds: string[];
+}
+
+/** Which of these have ended, are not there, or are being cancelled. */
+export async function findEndedJobs(db: Db, ids: readonly string[]): Promise<EndedJobs> {
+  const { rows } = await db.query<{ id: string; state: "ended" | "unknown" | "cancelling" }>({
     name: "find_ended_jobs",
-    text: `select asked.id, j.id is not null as is_there
+    text: `select asked.id,
+                  case when j.id is null then 'unknown' when j.end_time is null then 'cancelling' else 'ended' end as state
              from unnest($1::uuid[]) as asked (id) left join job.job j on j.id = asked.id
-            where j.id is null or j.end_time is not null`,
+            where j.id is null or j.end_time is not null or j.state = 'CANCELLING'`,
     values: [ids],
   });
-  const those = (isThere: boolean) => rows.filter(({ is_there }) => is_there === isThere).map(({ id }) => id);
-  return { endedIds: those(true), unknownIds: those(false) };
+  const those = (state: string) => rows.filter((row) => row.state === state).map(({ id }) => id);
+  return { endedIds: those("ended"), unknownIds: those("unknown"), cancellingIds: those("cancelling") };
 }

@@ -65,6 +65,7 @@ export interface Left {
   attempts: readonly OpenAttempt[];
   events: readonly LoggedJobEvent[];
   endedJobs: readonly string[];
+  cancellingJobs: readonly string[];
   reservations: readonly string[];
   executions: readonly LiveExecution[];
 }
@@ -79,7 +80,7 @@ export async function startFakeContexts(): Promise<FakeContexts> {
     asked.push(...noted);
     await fake.onAnswer(method, noted);
   };
-  const left: Left = { attempts: [], events: [], endedJobs: [], reservations: [], executions: [] };
+  const left: Left = { attempts: [], events: [], endedJobs: [], cancellingJobs: [], reservations: [], executions: [] };
   const services = {
     job: fakeJob(note, left),
     provider: fakeProvider(note, slots, left),
@@ -156,6 +157,7 @@ function fakeJob(note: Note, left: Left): ServiceRegistration {
     findEndedJobs: unary(async ({ jobIds }: FindEndedJobsRequest) => ({
       endedIds: jobIds.filter((id) => left.endedJobs.includes(id)),
       unknownIds: [],
+      cancellingIds: jobIds.filter((id) => left.cancellingJobs.includes(id)),
     })),
   };
   return { definition: JobInternalServiceService, implementation: { ...implementation, ...readings } };

@@ -4,7 +4,7 @@ import { LoggedJobEvent } from "@capstan/proto/capstan/job/v1/job_internal_servi
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readSubject } from "../../../test/support/broker.ts";
 import { eventually } from "../../../test/support/eventually.ts";
-import { ended, started, submitted } from "./fakeFacts.ts";
+import { cancelling, ended, started, submitted } from "./fakeFacts.ts";
 import { sagaId } from "./runJob.ts";
 import { askedAbout, openTestWorld, stageOf, type TestOrchestrator, type TestWorld } from "./startTestService.ts";
 
@@ -71,6 +71,34 @@ test("a saga whose job is over is stopped and settled", async () => {
   expect(askedAbout(world.contexts, over)).toEqual(expect.arrayContaining(["stop", "report CANCELLED", "release"]));
   expect(await stageOf(orchestrator, other)).toBe("STARTED");
   await eventually(async () => expect(await repairsOf("end-saga")).toMatchObject([{ refs: [idOf(over)] }]));
+});
+
+test("a saga that goes on while its job is being cancelled is stopped, unless its step is spared", async () => {
+  const { left } = world.contexts;
+  const cancel = (jobId: string, spared: readonly string[]) => {
+    const { id, data } = cancelling(jobId, "RUNNING", spared);
+    const event = { id, type: "capstan.job.v1.job.cancelling", sequence: 1, time: new Date() };
+    left.events = [LoggedJobEvent.fromPartial({ ...event, dataJson: JSON.stringify(data) })];
+    left.cancellingJobs = [jobId];
+  };
+  const [jobId, sparing] = [await startOne(), await startOne()];
+  let looks = 0;
+  Object.defineProperty(left, "executions", {
+    configurable: true,
+    get: () => {
+      looks += 1;
+      return [];
+    },
+  });
+  cancel(sparing, ["main"]);
+  await eventually(() => expect(looks).toBeGreaterThan(4));
+  expect(await stageOf(orchestrator, sparing)).toBe("STARTED");
+  cancel(jobId, []);
+  await untilStage(jobId, "COMPENSATING");
+  await world.facts.publish("execution", ended(idOf(jobId), "cancelled"));
+  await untilStage(jobId, "COMPENSATED");
+  await eventually(async () => expect(await repairsOf("cancel-saga")).toMatchObject([{ refs: [idOf(jobId)] }]));
+  Object.defineProperty(left, "executions", { configurable: true, writable: true, value: [] });
 });
 
 test("capacity and executions without a saga are given back and stopped, and those of a saga are left alone", async () => {

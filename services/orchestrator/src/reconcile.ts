@@ -4,6 +4,8 @@
  *
  *   a step waits or runs and no saga knows it        its facts are handled again, as if they had just come
  *   a job is over and a saga of it is not            the saga is cancelled
+ *   a job is being cancelled and a saga goes on      the saga is cancelled: of two replicas one may have heard of the cancel before the
+ *                                                    other knew the step
  *   capacity is held and no saga lives for it        it is given back
  *   an execution lives and no saga leads it          it is stopped
  *
@@ -15,8 +17,9 @@ import type { Repair, TellRepair } from "@capstan/postgres";
 import type { LoggedJobEvent } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import type { App, Loop } from "@capstan/service";
 import { driveSagas, type SagaDeps } from "./driveSagas.ts";
-import { findUnknown, findUnled, listLongLived } from "./reconcileStore.ts";
+import { findUnknown, findUnled, type LongLived, listLongLived } from "./reconcileStore.ts";
 import { sagaId } from "./runJob.ts";
+import { type Cancellation, cancellationOf } from "./sagaProto.ts";
 import { loadSagas } from "./sagaStore.ts";
 
 export interface ReconcileDeps extends SagaDeps {
@@ -86,13 +89,17 @@ async function beginUnknown(deps: ReconcileDeps, again: Again): Promise<void> {
   });
 }
 
-async function handleAll({ contexts, handleJobFacts }: ReconcileDeps, jobId: string, tenant: string): Promise<void> {
+async function handleAll(deps: ReconcileDeps, jobId: string, tenant: string): Promise<void> {
+  for await (const facts of factsOf(deps, jobId, tenant)) await deps.handleJobFacts(facts);
+}
+
+async function* factsOf({ contexts }: ReconcileDeps, jobId: string, tenant: string) {
   for (let afterSequence = 0; ; ) {
     const cursors = [{ jobId, afterSequence, newest: 0, onlyLabels: false }];
     const { pages } = await contexts.jobs.readJobEvents({ cursors, tenant });
     const events = pages[0]?.events ?? [];
     if (events.length === 0) return;
-    await handleJobFacts(events.map((event) => toReceived(event, jobId, tenant)));
+    yield events.map((event) => toReceived(event, jobId, tenant));
     afterSequence = events.at(-1)?.sequence ?? 0;
   }
 }
@@ -126,29 +133,69 @@ function toReceived(fact: LoggedJobEvent, jobId: string, tenant: string): Receiv
 const maxLongLived = 10_000;
 
 async function endWithJob(deps: ReconcileDeps, again: Again): Promise<void> {
-  const { pool, contexts, intervalMs } = deps;
-  const living = await listLongLived(pool, intervalMs, maxLongLived);
-  const over = await inBatches([...new Set(living.map(({ jobId }) => jobId))], maxItems, async (jobIds) => {
-    const { endedIds, unknownIds } = await contexts.jobs.findEndedJobs({ jobIds: [...jobIds] });
-    return [...endedIds, ...unknownIds];
+  const living = await listLongLived(deps.pool, deps.intervalMs, maxLongLived);
+  const [over, cancelling] = [new Set<string>(), new Set<string>()];
+  await inBatches([...new Set(living.map(({ jobId }) => jobId))], maxItems, async (jobIds) => {
+    const { endedIds, unknownIds, cancellingIds } = await deps.contexts.jobs.findEndedJobs({ jobIds: [...jobIds] });
+    for (const id of [...endedIds, ...unknownIds]) over.add(id);
+    for (const id of cancellingIds) cancelling.add(id);
+    return [];
   });
-  const isOver = new Set(over);
-  const left = again(
-    "end-saga",
-    living.filter(({ jobId }) => isOver.has(jobId)).map(({ id }) => id),
-  );
-  if (left.length === 0) return;
-  const sagas = await loadSagas(pool, left);
-  const happened = { type: "cancelled", reason: "CANCELLED_BY_USER", message: "its job is over" } as const;
-  await driveSagas(
+  const isOver = ({ jobId }: LongLived) => over.has(jobId);
+  const left = again("end-saga", living.filter(isOver).map(idOf));
+  await cancelAll(deps, left, { reason: "CANCELLED_BY_USER", message: "its job is over" });
+  if (left.length > 0) {
+    await deps.tell({
+      repair: "end-saga",
+      message: "a job was over and a saga of it was not; it was cancelled",
+      refs: left,
+    });
+  }
+  await cancelWithJob(
     deps,
-    [...sagas.values()].map((saga) => ({ saga, happened: [happened] })),
+    again,
+    living.filter(({ jobId }) => cancelling.has(jobId)),
   );
+}
+
+/** Cancels the sagas of jobs that are being cancelled, unless their steps are spared by it. */
+async function cancelWithJob(deps: ReconcileDeps, again: Again, living: readonly LongLived[]): Promise<void> {
+  const unasked = new Map<string, Cancellation>();
+  for (const [jobId, sagas] of Map.groupBy(living, (saga) => saga.jobId)) {
+    for await (const facts of factsOf(deps, jobId, sagas[0]?.tenant ?? "")) {
+      for (const cancellation of facts.flatMap((fact) => cancellationOf(fact) ?? [])) {
+        for (const { id, step } of sagas) if (cancellation.isAsked(step)) unasked.set(id, cancellation);
+      }
+    }
+  }
+  const left = again("cancel-saga", [...unasked.keys()]);
+  if (left.length === 0) return;
+  for (const id of left) {
+    const { reason, message } = unasked.get(id) as Cancellation;
+    await cancelAll(deps, [id], { reason, message });
+  }
   await deps.tell({
-    repair: "end-saga",
-    message: "a job was over and a saga of it was not; it was cancelled",
+    repair: "cancel-saga",
+    message: "a job was being cancelled and a saga of it went on; it was cancelled",
     refs: left,
   });
+}
+
+async function cancelAll(
+  deps: ReconcileDeps,
+  ids: readonly string[],
+  why: { readonly reason: string; readonly message: string },
+): Promise<void> {
+  if (ids.length === 0) return;
+  const sagas = await loadSagas(deps.pool, ids);
+  await driveSagas(
+    deps,
+    [...sagas.values()].map((saga) => ({ saga, happened: [{ type: "cancelled", ...why }] })),
+  );
+}
+
+function idOf({ id }: LongLived): string {
+  return id;
 }
 
 async function releaseUnled(deps: ReconcileDeps, again: Again): Promise<void> {

@@ -25,18 +25,20 @@ export async function findUnled(db: Db, ids: readonly string[]): Promise<readonl
 
 export interface LongLived {
   readonly id: string;
+  readonly tenant: string;
   readonly jobId: string;
+  readonly step: string;
 }
 
 /** Sagas that wait, are to start or run, and have done so for `minAgeMs`; of each kind at most `limit`. */
 export async function listLongLived(db: Db, minAgeMs: number, limit: number): Promise<readonly LongLived[]> {
   const { rows } = await db.query<LongLived>({
     name: "list_long_lived_sagas",
-    text: `(select id, job_id as "jobId" from orchestrator.saga
+    text: `(select id, tenant, job_id as "jobId", step from orchestrator.saga
              where stage in ('RESERVED', 'STARTED') and stage_time < clock_timestamp() - $1 * interval '1 millisecond'
                and stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING') limit $2)
            union all
-           (select id, job_id from orchestrator.saga
+           (select id, tenant, job_id, step from orchestrator.saga
              where stage = 'WAITING' and stage_time < clock_timestamp() - $1 * interval '1 millisecond' limit $2)`,
     values: [minAgeMs, limit],
   });

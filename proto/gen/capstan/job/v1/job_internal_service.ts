@@ -268,6 +268,8 @@ export interface FindEndedJobsResponse {
   endedIds: string[];
   /** Those that are not there. */
   unknownIds: string[];
+  /** Those that are being cancelled. */
+  cancellingIds: string[];
 }
 
 /** Asks for facts of jobs. */
@@ -764,7 +766,7 @@ export const FindEndedJobsRequest: MessageFns<FindEndedJobsRequest> = {
 };
 
 function createBaseFindEndedJobsResponse(): FindEndedJobsResponse {
-  return { endedIds: [], unknownIds: [] };
+  return { endedIds: [], unknownIds: [], cancellingIds: [] };
 }
 
 export const FindEndedJobsResponse: MessageFns<FindEndedJobsResponse> = {
@@ -774,6 +776,9 @@ export const FindEndedJobsResponse: MessageFns<FindEndedJobsResponse> = {
     }
     for (const v of message.unknownIds) {
       writer.uint32(18).string(v!);
+    }
+    for (const v of message.cancellingIds) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -807,6 +812,14 @@ export const FindEndedJobsResponse: MessageFns<FindEndedJobsResponse> = {
             message.unknownIds.push(reader.string(true));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.cancellingIds.push(reader.string(true));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -831,6 +844,11 @@ export const FindEndedJobsResponse: MessageFns<FindEndedJobsResponse> = {
         : globalThis.Array.isArray(object?.unknown_ids)
         ? object.unknown_ids.map((e: any) => globalThis.String(e))
         : [],
+      cancellingIds: globalThis.Array.isArray(object?.cancellingIds)
+        ? object.cancellingIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.cancelling_ids)
+        ? object.cancelling_ids.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -842,6 +860,9 @@ export const FindEndedJobsResponse: MessageFns<FindEndedJobsResponse> = {
     if (message.unknownIds?.length) {
       obj.unknownIds = message.unknownIds;
     }
+    if (message.cancellingIds?.length) {
+      obj.cancellingIds = message.cancellingIds;
+    }
     return obj;
   },
 
@@ -852,6 +873,7 @@ export const FindEndedJobsResponse: MessageFns<FindEndedJobsResponse> = {
     const message = createBaseFindEndedJobsResponse();
     message.endedIds = object.endedIds?.map((e) => e) || [];
     message.unknownIds = object.unknownIds?.map((e) => e) || [];
+    message.cancellingIds = object.cancellingIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -2548,7 +2570,7 @@ export const JobInternalServiceService = {
       Buffer.from(ListOpenAttemptsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListOpenAttemptsResponse => ListOpenAttemptsResponse.decode(value),
   },
-  /** Which of these jobs have ended, or are not there. At most 1,000. */
+  /** Which of these jobs have ended, are being cancelled, or are not there. At most 1,000. */
   findEndedJobs: {
     path: "/capstan.job.v1.JobInternalService/FindEndedJobs" as const,
     requestStream: false as const,
@@ -2584,7 +2606,7 @@ export interface JobInternalServiceServer extends UntypedServiceImplementation {
    * the first 10,000, so that those that stand still are among them when others have gone on.
    */
   listOpenAttempts: handleUnaryCall<ListOpenAttemptsRequest, ListOpenAttemptsResponse>;
-  /** Which of these jobs have ended, or are not there. At most 1,000. */
+  /** Which of these jobs have ended, are being cancelled, or are not there. At most 1,000. */
   findEndedJobs: handleUnaryCall<FindEndedJobsRequest, FindEndedJobsResponse>;
 }
 
@@ -2681,7 +2703,7 @@ export interface JobInternalServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListOpenAttemptsResponse) => void,
   ): ClientUnaryCall;
-  /** Which of these jobs have ended, or are not there. At most 1,000. */
+  /** Which of these jobs have ended, are being cancelled, or are not there. At most 1,000. */
   findEndedJobs(
     request: FindEndedJobsRequest,
     callback: (error: ServiceError | null, response: FindEndedJobsResponse) => void,
