@@ -27,6 +27,7 @@ async function probe(): Promise<void> {
     if (response.status === 502 || response.status === 504) throw new Error(`answered ${response.status}`);
     connection.answered();
   } catch {
+    isUp.value = false;
     waitMs = Math.min(waitMs * 2, longestWaitMs);
     schedule();
   }
@@ -58,6 +59,11 @@ export const connection = {
   /** Something may have been missed. */
   missed(): void {
     epoch.value += 1;
+  },
+
+  /** Something else than a call was cut off: is it the gateway? */
+  check(): void {
+    if (isUp.value) void probe();
   },
 
   tryNow(): void {

@@ -132,6 +132,7 @@ function lost(): void {
   }
   liveState.value = "lost";
   failures += 1;
+  if (failures === 1) connection.check();
   const waitMs = Math.min(longestWaitMs, 250 * 2 ** failures) * (0.75 + Math.random() / 2);
   timers.retry = setTimeout(open, waitMs);
 }

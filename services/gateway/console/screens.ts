@@ -34,7 +34,7 @@ export const navigation: readonly { readonly title: string; readonly entries: re
 ];
 
 /** Screens that others lead to. */
-export const others: readonly ScreenEntry[] = [];
+export const others: readonly ScreenEntry[] = [{ pattern: "jobs/:id", load: () => import("./screens/job.ts") }];
 
 /** The screen at the bare address. */
 export const home = "jobs";
