@@ -29,7 +29,17 @@ export interface NavigationEntry extends ScreenEntry {
 export const navigation: readonly { readonly title: string; readonly entries: readonly NavigationEntry[] }[] = [
   {
     title: "Work",
-    entries: [{ pattern: "jobs", title: "Jobs", icon: "jobs", key: "j", load: () => import("./screens/jobs.ts") }],
+    entries: [
+      {
+        pattern: "overview",
+        title: "Overview",
+        icon: "overview",
+        key: "o",
+        load: () => import("./screens/overview.ts"),
+      },
+      { pattern: "jobs", title: "Jobs", icon: "jobs", key: "j", load: () => import("./screens/jobs.ts") },
+      { pattern: "new", title: "New job", icon: "plus", key: "n", load: () => import("./screens/newJob.ts") },
+    ],
   },
 ];
 
@@ -37,6 +47,6 @@ export const navigation: readonly { readonly title: string; readonly entries: re
 export const others: readonly ScreenEntry[] = [{ pattern: "jobs/:id", load: () => import("./screens/job.ts") }];
 
 /** The screen at the bare address. */
-export const home = "jobs";
+export const home = "overview";
 
 export const screens: readonly ScreenEntry[] = [...navigation.flatMap(({ entries }) => entries), ...others];
