@@ -1,5 +1,5 @@
 /** A nats-server for one spec file: stream names are fixed per context, so that two files on one server would meet. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startEmbeddedNats } from "../../services/standalone/src/embeddedNats.ts";
@@ -15,6 +15,8 @@ export interface TestNats {
   restart(): Promise<void>;
   /** Ends it and forgets all it stored; `restart` then begins with nothing. */
   wipe(): Promise<void>;
+  /** While it is down: keeps the messages of a stream as they are, and gives back how to put them back, as a power cut would lose a tail. */
+  keepMessages(stream: string): Promise<() => Promise<void>>;
   stop(): Promise<void>;
   /** Stops it and removes its directory; for `afterAll`. */
   release(): Promise<void>;
@@ -38,6 +40,16 @@ export async function startTestNats(): Promise<TestNats> {
     wipe: async () => {
       await server.stop();
       await rm(directory, { recursive: true, force: true });
+    },
+    async keepMessages(stream) {
+      const messages = join(directory, "store", "jetstream", "$G", "streams", stream, "msgs");
+      const kept = await mkdtemp(join(tmpdir(), "capstan-messages-"));
+      await cp(messages, kept, { recursive: true });
+      return async () => {
+        await rm(messages, { recursive: true, force: true });
+        await cp(kept, messages, { recursive: true });
+        await rm(kept, { recursive: true, force: true });
+      };
     },
     stop: () => server.stop(),
     release: async () => {

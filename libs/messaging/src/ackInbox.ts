@@ -14,12 +14,24 @@ export interface AckInbox {
   publish(subject: string, body: Uint8Array, headers: MsgHdrs): Promise<PublishFailure>;
   /** Answers all who wait; what they published may be stored or not. */
   giveUp(reason: string): void;
+  /** The stream may count from anywhere: it is another one, or what it has lost is known. */
+  countAnew(): void;
 }
 
-export function openAckInbox(nc: NatsConnection): AckInbox {
+/**
+ * `onBackwards` is called when the stream gives out a number that it had given out before, with the last number that it still had then: it
+ * has lost what came after. Acknowledgements of one connection come in the order of their numbers.
+ */
+export function openAckInbox(nc: NatsConnection, onBackwards: (lastKept: number) => void): AckInbox {
   const prefix = createInbox();
   const waiting = new Map<number, (failure: PublishFailure) => void>();
   let last = 0;
+  let highest = 0;
+
+  function noteSequence(sequence: number, count: number): void {
+    if (sequence <= highest) onBackwards(sequence - count);
+    highest = sequence;
+  }
 
   nc.subscribe(`${prefix}.*`, {
     callback: (error, message) => {
@@ -27,7 +39,7 @@ export function openAckInbox(nc: NatsConnection): AckInbox {
       const token = Number(message.subject.slice(prefix.length + 1));
       const answer = waiting.get(token);
       waiting.delete(token);
-      answer?.(readAck(message.data, () => message.headers?.code ?? 0));
+      answer?.(readAck(message.data, () => message.headers?.code ?? 0, noteSequence));
     },
   });
 
@@ -50,14 +62,27 @@ export function openAckInbox(nc: NatsConnection): AckInbox {
         waiting.set(token, resolve);
       }),
     giveUp,
+    countAnew() {
+      highest = 0;
+    },
   };
 }
 
-/** `{"stream":"CAPSTAN_JOB","seq":1}`, or `{"error":{…}}`, or nothing but a status in the headers. */
-function readAck(data: Uint8Array, status: () => number): PublishFailure {
+/** `{"stream":"CAPSTAN_JOB","seq":1}`, with a count for a batch, or `{"error":{…}}`, or nothing but a status in the headers. */
+function readAck(
+  data: Uint8Array,
+  status: () => number,
+  noteSequence: (sequence: number, count: number) => void,
+): PublishFailure {
   if (data.length === 0) return status() === 503 ? noStream : `status ${status()}`;
   const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString();
-  if (text.startsWith('{"stream"')) return null;
+  if (text.startsWith('{"stream"')) {
+    const sequence = Number(/"seq": ?(\d+)/.exec(text)?.[1] ?? 0);
+    // A repetition is answered with the number it got the first time.
+    if (sequence > 0 && !text.includes('"duplicate"'))
+      noteSequence(sequence, Number(/"count": ?(\d+)/.exec(text)?.[1] ?? 1));
+    return null;
+  }
   const { error } = JSON.parse(text) as { error?: { description?: string } };
   return error === undefined ? null : (error.description ?? "refused");
 }

@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 test("a missing stream is made bounded, on disk, and safe from deletes", async () => {
-  expect(await ensureStream(nc, { context: "job" }, log)).toMatchObject({ isNew: true, lastTime: null });
+  expect(await ensureStream(nc, { context: "job" }, log)).toMatchObject({ isNew: true, lastSequence: 0 });
   const { config } = await (await jetstreamManager(nc)).streams.info("CAPSTAN_JOB");
   expect(config).toMatchObject({
     subjects: ["capstan.v1.*.job.>"],

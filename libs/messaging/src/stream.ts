@@ -5,6 +5,7 @@
 import { DomainError } from "@capstan/errors";
 import type { Log } from "@capstan/postgres";
 import {
+  DeliverPolicy,
   DiscardPolicy,
   JetStreamApiCodes,
   JetStreamApiError,
@@ -60,16 +61,51 @@ export async function ensureStream(
   nc: NatsConnection,
   topology: StreamTopology,
   log: Log,
-): Promise<{ created: Date; isNew: boolean; lastTime: Date | null; takesBatches: boolean }> {
+): Promise<{ created: Date; isNew: boolean; lastSequence: number; takesBatches: boolean }> {
   const manager = await jetstreamManager(nc, { checkAPI: false });
   const wanted = wantedConfig(topology);
   const found = await findStream(manager, wanted.name);
   const info = found ?? (await manager.streams.add({ ...wanted, ...faster(nc) }));
   refuseDifferences(wanted.name, wanted, info.config);
   if (found === null) log.info({ stream: wanted.name }, "stream was created");
-  const lastTime = info.state.messages === 0 ? null : new Date(info.state.last_ts);
   const takesBatches = info.config.allow_atomic === true;
-  return { created: new Date(info.created), isNew: found === null, lastTime, takesBatches };
+  return { created: new Date(info.created), isNew: found === null, lastSequence: info.state.last_seq, takesBatches };
+}
+
+/**
+ * When the fact was written that has this number in the stream, by the clock of Postgres; null if it is not there. What the broker calls
+ * its time is when it came, which may be long after: facts that wait for a broker that is away come late, and all at once.
+ */
+export async function timeOfFact(nc: NatsConnection, context: string, sequence: number): Promise<Date | null> {
+  if (sequence < 1) return null;
+  const manager = await jetstreamManager(nc, { checkAPI: false });
+  const message = await manager.streams.getMessage(streamName(context), { seq: sequence });
+  const time = new Date(message?.header.get("ce-time") ?? Number.NaN);
+  return Number.isNaN(time.getTime()) ? null : time;
+}
+
+/**
+ * Consumers that have been given more than the stream holds, made anew behind its last message; gives back their names. Before 2.12 a
+ * server does not notice that a stream lost its tail, and they would pass over everything that takes the same numbers. Call it before
+ * anything is published again.
+ */
+export async function recreateConsumersAhead(
+  nc: NatsConnection,
+  context: string,
+  lastSequence: number,
+): Promise<readonly string[]> {
+  const manager = await jetstreamManager(nc, { checkAPI: false });
+  const stream = streamName(context);
+  const recreated: string[] = [];
+  for await (const { config, delivered, name } of manager.consumers.list(stream)) {
+    if (delivered.stream_seq <= lastSequence || config.durable_name === undefined) continue;
+    await manager.consumers.delete(stream, name);
+    const { opt_start_time: _, ...settings } = config;
+    const start = { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: lastSequence + 1 };
+    await manager.consumers.add(stream, { ...settings, ...start });
+    recreated.push(name);
+  }
+  return recreated;
 }
 
 /** What newer servers do to be faster; nothing depends on it, and a stream that was made without stays without. */
