@@ -214,10 +214,18 @@ describe("all services in one process", () => {
     expect(checkups.map(({ service }) => service)).toEqual([...serviceNames].sort());
   });
 
-  test("every loop runs and shows in its readiness", async () => {
+  test("every loop runs and shows in its readiness, over HTTP and over gRPC", async () => {
     await expectLoops(standalone);
     const { services } = await standalone.readiness();
     expect(services.map(({ service }) => service)).toEqual(expect.arrayContaining([...serviceNames]));
+    const client = connectTo(SystemServiceClient, standalone.grpcAddress);
+    const answered = await client.listReadiness({});
+    client.close();
+    const namesOf = (loops: readonly { readonly name: string }[]) => loops.map(({ name }) => name);
+    expect(new Map(answered.services.map(({ service, loops }) => [service, namesOf(loops)]))).toEqual(
+      new Map(services.map(({ service, loops }) => [service, namesOf(loops)])),
+    );
+    expect(answered.services.every(({ ready }) => ready)).toBe(true);
   });
 
   test("every stream and every consumer is there", () => expectTopology(`nats://127.0.0.1:${ports.get("nats")}`));

@@ -1,11 +1,12 @@
 /** The one gRPC server of a process, with the services of all its apps. */
 import { type GrpcServer, type ServiceRegistration, serve, unary } from "@capstan/grpc";
+import type { Readiness } from "@capstan/proto/capstan/system/v1/readiness.ts";
 import { type SystemServiceServer, SystemServiceService } from "@capstan/proto/capstan/system/v1/system_service.ts";
 import { withPort } from "./address.ts";
-import type { RunningApp } from "./app.ts";
+import type { AppHealth, RunningApp } from "./app.ts";
 import type { BaseConfig } from "./config.ts";
 import type { Logger } from "./log.ts";
-import { createReady } from "./ready.ts";
+import { createReady, type Ready } from "./ready.ts";
 
 /**
  * Opens it; healthy while all apps are ready. Open it last: an app that registers a service afterwards is not served. The address
@@ -20,7 +21,7 @@ export async function openGrpc(
   const askReady = createReady(apps);
   const server = await serve({
     address,
-    services: [...apps.flatMap(({ services }) => services), systemService(apps)],
+    services: [...apps.flatMap(({ services }) => services), systemService(apps, askReady)],
     health: async () => (await askReady()).ready,
     reflection: config.CAPSTAN_GRPC_REFLECTION,
     log,
@@ -29,11 +30,25 @@ export async function openGrpc(
 }
 
 /** One for all the apps of the process: each by itself would be registered under the same name. */
-function systemService(apps: readonly RunningApp[]): ServiceRegistration {
+function systemService(apps: readonly RunningApp[], askReady: () => Promise<Ready>): ServiceRegistration {
   const implementation: SystemServiceServer = {
     listCheckups: unary(async () => ({
       checkups: apps.flatMap((app) => app.checkups()).sort((a, b) => (a.service < b.service ? -1 : 1)),
     })),
+    listReadiness: unary(async () => {
+      const { services } = await askReady();
+      return { services: services.map(toReadiness).sort((a, b) => (a.service < b.service ? -1 : 1)) };
+    }),
   };
   return { definition: SystemServiceService, implementation };
+}
+
+function toReadiness({ service, ready, dependencies, loops }: AppHealth): Readiness {
+  const nowMs = Date.now();
+  return {
+    service,
+    ready,
+    dependencies: dependencies.map(({ name, ok, durationMs }) => ({ name, ok, durationMs })),
+    loops: loops.map(({ name, ok, lastPassMs }) => ({ name, ok, lastPassTime: new Date(nowMs - lastPassMs) })),
+  };
 }

@@ -16,6 +16,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Checkup } from "./checkup.ts";
+import { Readiness } from "./readiness.ts";
 
 /** Asks for the last checkups. */
 export interface ListCheckupsRequest {
@@ -25,6 +26,16 @@ export interface ListCheckupsRequest {
 export interface ListCheckupsResponse {
   /** One for each service, in the order of their names. */
   checkups: Checkup[];
+}
+
+/** Asks whether the services can do their work. */
+export interface ListReadinessRequest {
+}
+
+/** Whether they can. */
+export interface ListReadinessResponse {
+  /** One for each service, in the order of their names. */
+  services: Readiness[];
 }
 
 function createBaseListCheckupsRequest(): ListCheckupsRequest {
@@ -148,6 +159,129 @@ export const ListCheckupsResponse: MessageFns<ListCheckupsResponse> = {
   },
 };
 
+function createBaseListReadinessRequest(): ListReadinessRequest {
+  return {};
+}
+
+export const ListReadinessRequest: MessageFns<ListReadinessRequest> = {
+  encode(_: ListReadinessRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListReadinessRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListReadinessRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ListReadinessRequest {
+    return {};
+  },
+
+  toJSON(_: ListReadinessRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListReadinessRequest>, I>>(base?: I): ListReadinessRequest {
+    return ListReadinessRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListReadinessRequest>, I>>(_: I): ListReadinessRequest {
+    const message = createBaseListReadinessRequest();
+    return message;
+  },
+};
+
+function createBaseListReadinessResponse(): ListReadinessResponse {
+  return { services: [] };
+}
+
+export const ListReadinessResponse: MessageFns<ListReadinessResponse> = {
+  encode(message: ListReadinessResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.services) {
+      Readiness.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListReadinessResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListReadinessResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.services.push(Readiness.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListReadinessResponse {
+    return {
+      services: globalThis.Array.isArray(object?.services)
+        ? object.services.map((e: any) => Readiness.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ListReadinessResponse): unknown {
+    const obj: any = {};
+    if (message.services?.length) {
+      obj.services = message.services.map((e) => Readiness.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListReadinessResponse>, I>>(base?: I): ListReadinessResponse {
+    return ListReadinessResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListReadinessResponse>, I>>(object: I): ListReadinessResponse {
+    const message = createBaseListReadinessResponse();
+    message.services = object.services?.map((e) => Readiness.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 /** How a platform is. Every service answers it, in the same way; a platform in one process answers for all of its services at once. */
 export type SystemServiceService = typeof SystemServiceService;
 export const SystemServiceService = {
@@ -162,11 +296,30 @@ export const SystemServiceService = {
       Buffer.from(ListCheckupsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListCheckupsResponse => ListCheckupsResponse.decode(value),
   },
+  /**
+   * Whether each service that answers at this address can do its work, with what it depends on and what runs in its background. Asks
+   * what it depends on, for at most 2 s; calls within 250 ms share an answer.
+   */
+  listReadiness: {
+    path: "/capstan.system.v1.SystemService/ListReadiness" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListReadinessRequest): Buffer => Buffer.from(ListReadinessRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListReadinessRequest => ListReadinessRequest.decode(value),
+    responseSerialize: (value: ListReadinessResponse): Buffer =>
+      Buffer.from(ListReadinessResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListReadinessResponse => ListReadinessResponse.decode(value),
+  },
 } as const;
 
 export interface SystemServiceServer extends UntypedServiceImplementation {
   /** The last checkup of each service that answers at this address. Changes nothing, and reads nothing but memory: it may be asked often. */
   listCheckups: handleUnaryCall<ListCheckupsRequest, ListCheckupsResponse>;
+  /**
+   * Whether each service that answers at this address can do its work, with what it depends on and what runs in its background. Asks
+   * what it depends on, for at most 2 s; calls within 250 ms share an answer.
+   */
+  listReadiness: handleUnaryCall<ListReadinessRequest, ListReadinessResponse>;
 }
 
 export interface SystemServiceClient extends Client {
@@ -185,6 +338,25 @@ export interface SystemServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListCheckupsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Whether each service that answers at this address can do its work, with what it depends on and what runs in its background. Asks
+   * what it depends on, for at most 2 s; calls within 250 ms share an answer.
+   */
+  listReadiness(
+    request: ListReadinessRequest,
+    callback: (error: ServiceError | null, response: ListReadinessResponse) => void,
+  ): ClientUnaryCall;
+  listReadiness(
+    request: ListReadinessRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListReadinessResponse) => void,
+  ): ClientUnaryCall;
+  listReadiness(
+    request: ListReadinessRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListReadinessResponse) => void,
   ): ClientUnaryCall;
 }
 
