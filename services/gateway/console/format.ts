@@ -1,7 +1,7 @@
 /** Words, times and amounts as people read them; the same as on the command line. */
 
 const prefix =
-  /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|WORKER_STATE|KEY_POLICY|WAIT_ACTION|TEMPLATE_STATE|PARAMETER_TYPE|SCHEDULE_STATE|SCHEDULE_REASON|OVERLAP_POLICY|MISSED_RUN_POLICY|CLOCK_CHANGE|LOG_STREAM|REASON)_/;
+  /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|WORKER_STATE|KEY_POLICY|WAIT_ACTION|TEMPLATE_STATE|PARAMETER_TYPE|SCHEDULE_STATE|SCHEDULE_REASON|OVERLAP_POLICY|MISSED_RUN_POLICY|CLOCK_CHANGE|LOG_STREAM|TIMEOUT_OUTCOME|HEALTH_STATE|REASON)_/;
 
 /** `JOB_STATE_TIMED_OUT` is TIMED_OUT; what is not given is empty. */
 export function enumWord(name: string | undefined): string {
@@ -12,6 +12,13 @@ export function enumWord(name: string | undefined): string {
 /** `TIMED_OUT` is `timed out`, `OUT_OF_MEMORY` is `out of memory`. */
 export function humanWord(name: string | undefined): string {
   return enumWord(name).toLowerCase().replaceAll("_", " ");
+}
+
+/** A reason and its message as one text, without saying the same twice: `exit code 2`, `no capacity: 3 providers are full`. */
+export function whyOf(reason: string | undefined, message: string | undefined): string {
+  const [word, text] = [humanWord(reason), message ?? ""];
+  if (word === "" || text === "") return word || text;
+  return text.toLowerCase().startsWith(word) ? text : `${word}: ${text}`;
 }
 
 /** Milliseconds since 1970; NaN of what is absent. */

@@ -37,6 +37,7 @@ function Navigation() {
             (entry) => html`<li key=${entry.pattern}>
               <a href=${link(entry.pattern === home ? "" : entry.pattern)} title=${`${entry.title} (g ${entry.key})`}
                 aria-current=${current === entry.pattern || current.startsWith(`${entry.pattern}/`) ? "page" : undefined}
+                onMouseEnter=${() => void entry.load().catch(() => {})}
                 onClick=${() => {
                   isNavigationOpen.value = false;
                 }}><${Icon} name=${entry.icon} />${entry.title}</a>

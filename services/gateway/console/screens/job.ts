@@ -2,7 +2,7 @@
 import { html } from "htm/preact";
 import { ApiError, get } from "../api.ts";
 import { cli, curl } from "../commands.ts";
-import { enumWord, humanWord } from "../format.ts";
+import { enumWord, whyOf } from "../format.ts";
 import { cancelJobs, pauseJob, resumeJob, retryJobs } from "../jobActions.ts";
 import { useJob } from "../jobDetail.ts";
 import { hasEnded } from "../jobRows.ts";
@@ -58,7 +58,7 @@ function Origin({ job }: { job: Job }) {
 function Under({ job }: { job: Job }) {
   const { spec } = job;
   const isPaused = job.pauseTime !== undefined && !hasEnded(job.state ?? "");
-  const why = [humanWord(job.reason), job.message ?? ""].filter((text) => text !== "").join(": ");
+  const why = whyOf(job.reason, job.message);
   return html`<${StateChip} state=${job.state} />${isPaused && html`<${Chip} tone="warn" text="paused" />`}
     ${why !== "" && html`<span class="why-short">${why}</span>`}
     <span>submitted <${Age} time=${job.createTime} suffix=" ago" /></span>

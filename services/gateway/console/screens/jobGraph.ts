@@ -1,7 +1,7 @@
 /** The steps of a job as a graph, each with its state. A step is a button that shows it. */
 import { html } from "htm/preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { humanWord } from "../format.ts";
+import { humanWord, plural } from "../format.ts";
 import { drawGraph, type Edge, nodeHeight, nodeWidth } from "../graphLayout.ts";
 import type { JobSpec, Step, StepSpec } from "../json.ts";
 import { toneOf } from "../ui/chip.ts";
@@ -63,10 +63,18 @@ function Node({
   const done = (items?.succeeded ?? 0) + (items?.failed ?? 0);
   const detail = items?.total ? `${done}/${items.total} items` : attempt > 1 ? `${word}, attempt ${attempt}` : word;
   return html`<span class="mark" aria-hidden="true"></span>
-    <span class="names"><b>${name}</b><small>${role || kind} · ${detail}</small></span>
+    <span class="names"><b>${name}</b><small>${detail} · ${role || kind}</small></span>
     <span class="took">${state !== undefined && !/READY|BLOCKED|SKIPPED/.test(state) && html`<${Span} from=${startTime} to=${endTime} />`}</span>
     ${items?.total ? html`<i class="progress" style=${{ inlineSize: `${(100 * done) / items.total}%` }}></i>` : null}
     ${isSelected && html`<span class="hidden">, shown below</span>`}`;
+}
+
+/** `10 steps: 4 succeeded, 1 running`. */
+function countsOf(steps: readonly Step[]): string {
+  const counts = [...Map.groupBy(steps, ({ state }) => humanWord(state))].map(
+    ([word, some]) => `${some.length} ${word}`,
+  );
+  return `${plural(steps.length, "step")}: ${counts.join(", ")}`;
 }
 
 const zooms = [0.3, 0.45, 0.6, 0.8, 1, 1.25] as const;
@@ -95,7 +103,7 @@ export function JobGraph({
   const isWide = width >= 640;
   // A spec never changes.
   const drawing = useMemo(() => drawGraph(spec.steps ?? [], isWide), [spec.steps?.length, spec.name, isWide]);
-  const fit = Math.min(1, Math.max(0.45, width / drawing.width));
+  const fit = Math.min(1, Math.max(0.72, width / drawing.width));
   const scale = zoom ?? fit;
   const byName = useMemo(() => new Map(steps.map((step) => [step.name ?? "", step])), [steps]);
   const specs = useMemo(() => new Map((spec.steps ?? []).map((each) => [each.name ?? "", each])), [spec]);
@@ -125,10 +133,10 @@ export function JobGraph({
         </div>
       </div>
     </div>
-    <div class="zoom" role="group" aria-label="Size of the drawing">
+    <div class="graph-foot"><span class="quiet small">${countsOf(steps)}</span><div class="zoom" role="group" aria-label="Size of the drawing">
       <button type="button" class="bare" aria-label="Smaller" onClick=${() => change(-1)}>−</button>
       <button type="button" class="bare" aria-label="Fit" title="Fit" onClick=${() => setZoom(null)}>${Math.round(scale * 100)}%</button>
       <button type="button" class="bare" aria-label="Larger" onClick=${() => change(1)}><${Icon} name="plus" size=${14} /></button>
-    </div>
+    </div></div>
   </div>`;
 }

@@ -2,7 +2,7 @@
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { get, newRequestId, post } from "../api.ts";
-import { enumWord, humanWord, plural } from "../format.ts";
+import { enumWord, humanWord, plural, whyOf } from "../format.ts";
 import { act } from "../jobActions.ts";
 import { readAttempts } from "../jobDetail.ts";
 import type { Execution, Job, Step, StepSpec } from "../json.ts";
@@ -14,6 +14,9 @@ import { Code, Pairs, Panel } from "../ui/layout.ts";
 import { Failure, Loading } from "../ui/states.ts";
 import { Clock, Span, Until } from "../ui/time.ts";
 import { JobLog } from "./jobLog.ts";
+
+/** What follows when nobody has decided in time. */
+const outcomes: Readonly<Record<string, string>> = { SKIP: "is skipped", SUCCEED: "counts as approved" };
 
 /** Approve or reject, by whom and why. */
 function Decision({ job, step, spec }: { job: Job; step: Step; spec: StepSpec }) {
@@ -29,7 +32,7 @@ function Decision({ job, step, spec }: { job: Job; step: Step; spec: StepSpec })
   }
   return html`<div class="decision">
     <p><strong>${spec.approval?.message || "Somebody has to decide."}</strong>
-      ${step.dueTime !== undefined && html` <span class="quiet">${humanWord(spec.approval?.onTimeout).replace("timeout outcome ", "") || "fails"} by itself <${Until} time=${step.dueTime} /></span>`}</p>
+      ${step.dueTime !== undefined && html` <span class="quiet">${outcomes[enumWord(spec.approval?.onTimeout)] ?? "fails"} by itself <${Until} time=${step.dueTime} /></span>`}</p>
     <div class="fields">
       <${TextField} label="Who decides" value=${by} onInput=${setBy} placeholder="Your name" />
       <${TextField} label="Note" value=${note} onInput=${setNote} placeholder="Why; kept with the decision" />
@@ -82,7 +85,7 @@ function AttemptFacts({ execution, step }: { execution: Execution | undefined; s
         ? ""
         : `${progress.fraction === undefined ? "" : `${Math.round(progress.fraction * 100)} % `}${progress.message ?? ""}`,
     ],
-    ["Runs as", html`<span class="mono small">${execution?.externalRef ?? ""}</span>`],
+    ["Runs as", execution?.externalRef ? html`<span class="mono small">${execution.externalRef}</span>` : ""],
     ["Sub-job", step.childJobId ? html`<a href=${link(`jobs/${step.childJobId}`)}>${step.childJobId}</a>` : ""],
   ]} />`;
 }
@@ -125,7 +128,7 @@ export function JobStep({ job, step, spec }: { job: Job; step: Step; spec: StepS
   const wanted = Number(query.value.get("attempt") ?? 0);
   const executions = attempts.data ?? [];
   const execution = executions.find(({ attempt }) => attempt === wanted) ?? executions.at(-1);
-  const why = [humanWord(step.reason), step.message ?? ""].filter((text) => text !== "").join(": ");
+  const why = whyOf(step.reason, step.message);
   const isSuspended = enumWord(step.state) === "SUSPENDED";
   return html`<${Panel} title=${html`${name} <${StateChip} state=${step.state} />`} class="step" actions=${
     executions.length > 1 &&

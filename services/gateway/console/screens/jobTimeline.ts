@@ -1,6 +1,6 @@
 /** When each step waited, ran, and waited again: one bar per step, from the first fact to the last. */
 import { html } from "htm/preact";
-import { formatSpan } from "../format.ts";
+import { formatSpan, whyOf } from "../format.ts";
 import { hasEnded } from "../jobRows.ts";
 import { extentOf, type Row, type Segment, timelineOf } from "../jobTimeline.ts";
 import type { Fact, Job } from "../json.ts";
@@ -19,7 +19,7 @@ function toneOfSegment({ state, end }: Segment, row: Row, isLast: boolean): stri
 }
 
 function wordsOf({ state, reason, message, attempt, begin, end }: Segment, at: number): string {
-  const why = [reason.toLowerCase().replaceAll("_", " "), message].filter((text) => text !== "").join(": ");
+  const why = whyOf(reason, message);
   const word = state.toLowerCase();
   return `${word}${attempt > 1 ? `, attempt ${attempt}` : ""} for ${formatSpan((end ?? at) - begin)}${why === "" ? "" : ` (${why})`}`;
 }

@@ -2,7 +2,7 @@
 import type { AttemptExplanation, ExplainJobResponse } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import { html } from "htm/preact";
 import { get } from "../api.ts";
-import { enumWord, formatCount, humanWord, plural } from "../format.ts";
+import { enumWord, formatCount, plural, whyOf } from "../format.ts";
 import type { Job, Json, Step } from "../json.ts";
 import { useQuery } from "../query.ts";
 import { link } from "../router.ts";
@@ -51,7 +51,7 @@ export function AttemptWhy({ attempt }: { attempt: Attempt }) {
   return html`<li>
     <div class="row-gap"><b>${step}</b>${(attempt.attempt ?? 0) > 1 && html`<span class="quiet">attempt ${attempt.attempt}</span>`}
       ${stage !== "" && html`<${StateChip} state=${stage} />`}${since !== undefined && html`<span class="quiet">for <${Age} time=${since} /></span>`}</div>
-    <p>${[humanWord(reason), message].filter((text) => text !== "").join(": ") || (attempt.providerName ? `A place is free on ${attempt.providerName}.` : "It goes its normal way.")}</p>
+    <p>${whyOf(reason, message) || (attempt.providerName ? `A place is free on ${attempt.providerName}.` : "It goes its normal way.")}</p>
     ${ahead >= 0 && html`<p class="quiet">${ahead === 0 ? "First in line" : `${formatCount(ahead)} before it`}${estimatedBeginTime !== undefined && html`; may begin <${Until} time=${estimatedBeginTime} />`}</p>`}
     ${
       refusals.length > 0 &&
@@ -70,7 +70,7 @@ function StepWhy({ step }: { step: Step }) {
   const remedy = remedyOf(step);
   return html`<li>
     <div class="row-gap"><b>${step.name}</b><${StateChip} state=${step.state} /><span class="quiet">for <${Age} time=${step.stateTime} /></span></div>
-    <p>${[humanWord(step.reason), step.message ?? ""].filter((text) => text !== "").join(": ")}${step.dueTime !== undefined && html` <span class="quiet">goes on by itself <${Until} time=${step.dueTime} /></span>`}</p>
+    <p>${whyOf(step.reason, step.message)}${step.dueTime !== undefined && html` <span class="quiet">goes on by itself <${Until} time=${step.dueTime} /></span>`}</p>
     ${remedy !== "" && html`<p class="remedy"><b>To change:</b> ${remedy}</p>`}
   </li>`;
 }

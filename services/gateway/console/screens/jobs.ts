@@ -4,7 +4,7 @@ import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { ApiError } from "../api.ts";
 import { cli, curl } from "../commands.ts";
-import { humanWord, plural } from "../format.ts";
+import { plural, whyOf } from "../format.ts";
 import { cancelJobs, retryJobs } from "../jobActions.ts";
 import { hasEnded, type JobRow, useJobRows } from "../jobRows.ts";
 import { link, query } from "../router.ts";
@@ -23,7 +23,7 @@ function stateOf({ state, isPaused }: JobRow) {
 }
 
 function why({ reason, message }: JobRow) {
-  const text = [humanWord(reason), message].filter((part) => part !== "").join(": ");
+  const text = whyOf(reason, message);
   return html`<span class="quiet" title=${text}>${text}</span>`;
 }
 

@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { stringify } from "yaml";
 import { ApiError, call, get, newRequestId, post } from "../api.ts";
 import { cli, curl } from "../commands.ts";
-import { humanWord, plural } from "../format.ts";
+import { plural, whyOf } from "../format.ts";
 import type { Job, Json } from "../json.ts";
 import { useQuery } from "../query.ts";
 import { go, link, query } from "../router.ts";
@@ -43,8 +43,7 @@ function problemsOf(error: ApiError, read: ReadText, isTemplate: boolean): reado
 async function outlookOf(spec: unknown, signal: AbortSignal): Promise<string> {
   const { attempts = [] } = await call<Json<ExplainJobResponse>>("POST", "jobs:explain", { body: { spec }, signal });
   const waits = attempts.find(({ providerName = "" }) => providerName === "");
-  if (waits !== undefined)
-    return `${waits.step} would wait: ${[humanWord(waits.reason), waits.message ?? ""].filter((text) => text !== "").join(": ")}`;
+  if (waits !== undefined) return `${waits.step} would wait: ${whyOf(waits.reason, waits.message)}`;
   const providers = [...new Set(attempts.map(({ providerName }) => providerName))];
   return providers.length === 0 ? "" : `a place is free on ${providers.join(", ")}`;
 }

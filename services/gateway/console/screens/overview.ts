@@ -4,7 +4,7 @@ import type { ExplainJobResponse } from "@capstan/proto/capstan/orchestrator/v1/
 import type { ListProvidersResponse } from "@capstan/proto/capstan/provider/v1/provider_service.ts";
 import { html } from "htm/preact";
 import { get } from "../api.ts";
-import { formatCount, formatShort, humanWord, plural, timeOf } from "../format.ts";
+import { formatAge, formatCount, formatShort, humanWord, plural, timeOf, whyOf } from "../format.ts";
 import type { Job, Json } from "../json.ts";
 import { useQuery } from "../query.ts";
 import { link, query, setQuery } from "../router.ts";
@@ -41,12 +41,12 @@ function sumOf(stats: Stats, key: keyof Counts): number {
   return (stats.buckets ?? []).reduce((sum, { accepted }) => sum + (accepted?.[key] ?? 0), 0);
 }
 
-/** Over the last twelfth of the span, without the bucket that is not over. */
+/** Over the last parts of the span. */
+const recentBuckets = 5;
+
 function ratePerMinute(stats: Stats, of: (bucket: NonNullable<Stats["buckets"]>[number]) => number): number {
-  const buckets = stats.buckets ?? [];
-  const [first, second] = [timeOf(buckets[0]?.beginTime), timeOf(buckets[1]?.beginTime)];
-  const recent = buckets.slice(-6, -1);
-  const minutes = (recent.length * (second - first)) / 60_000;
+  const recent = (stats.buckets ?? []).slice(-recentBuckets);
+  const minutes = (timeOf(stats.readTime) - timeOf(recent[0]?.beginTime)) / 60_000;
   return minutes > 0 ? recent.reduce((sum, bucket) => sum + of(bucket), 0) / minutes : 0;
 }
 
@@ -85,11 +85,13 @@ function Tiles({ stats }: { stats: Stats }) {
       ? "none has ended"
       : `${((100 * failed) / ended).toFixed(failed > 0 && failed < ended / 100 ? 2 : 0)} % of those that ended`;
   const waiting = stats.live?.pending ?? 0;
+  const recent = stats.buckets?.at(-recentBuckets)?.beginTime;
+  const lately = `a minute, over the last ${formatAge(timeOf(stats.readTime) - timeOf(recent) + 500)}`;
   return html`<div class="tiles">
-    <${Tile} title="Running" value=${formatCount(stats.live?.running ?? 0)} note=${stats.live?.cancelling ? `${formatCount(stats.live.cancelling)} being cancelled` : "jobs with a step that has begun"} href=${link("jobs", { filter: "state = RUNNING" })} />
-    <${Tile} title="Waiting" value=${formatCount(waiting)} note=${waiting === 0 ? "nothing waits" : "jobs of which nothing has begun"} href=${link("jobs", { filter: "state = PENDING" })} />
-    <${Tile} title="Submitted" value=${rateText(ratePerMinute(stats, ({ accepted }) => total(accepted)))} note="a minute, lately" />
-    <${Tile} title="Ended" value=${rateText(ratePerMinute(stats, ({ ended: count = 0 }) => count))} note="a minute, lately" />
+    <${Tile} title="Running" value=${formatCount(stats.live?.running ?? 0)} note=${stats.live?.cancelling ? `${formatCount(stats.live.cancelling)} being cancelled` : "have begun"} href=${link("jobs", { filter: "state = RUNNING" })} />
+    <${Tile} title="Waiting" value=${formatCount(waiting)} note=${waiting === 0 ? "nothing waits" : "have not begun"} href=${link("jobs", { filter: "state = PENDING" })} />
+    <${Tile} title="Submitted" value=${rateText(ratePerMinute(stats, ({ accepted }) => total(accepted)))} note=${lately} />
+    <${Tile} title="Ended" value=${rateText(ratePerMinute(stats, ({ ended: count = 0 }) => count))} note=${lately} />
     <${Tile} title="Failed" value=${formatCount(failed)} note=${share} tone=${failed > 0 ? "bad" : ""} href=${link("jobs", { filter: "(state = FAILED OR state = TIMED_OUT)" })} />
   </div>`;
 }
@@ -148,7 +150,7 @@ async function readOldest(signal: AbortSignal): Promise<readonly Waiting[]> {
       ).catch((): Json<ExplainJobResponse> => ({}));
       const [step] = job.steps ?? [];
       const { reason = step?.reason, message = step?.message ?? "", remedy = "" } = first ?? {};
-      return { job, why: [humanWord(reason), message].filter((text) => text !== "").join(": "), remedy };
+      return { job, why: whyOf(reason, message), remedy };
     }),
   );
 }
