@@ -28,15 +28,30 @@ export function readFreshFacts(pool: Pool, reader: Reader): void {
   readers.set(pool, reader);
 }
 
-/** Begins to collect the facts of a transaction; gives back how to hand them on when it is committed. */
-export function collectFacts(pool: Pool, transaction: Db): () => void {
+/** What becomes of the facts of a transaction. */
+export interface Collected {
+  /** It is committed. */
+  handOn(): void;
+  /** Nobody knows whether it is: they are looked for in the list. */
+  handOnIfListed(): void;
+}
+
+const uncollected: Collected = { handOn: () => {}, handOnIfListed: () => {} };
+
+/** Begins to collect the facts of a transaction. */
+export function collectFacts(pool: Pool, transaction: Db): Collected {
   const reader = readers.get(pool);
-  if (reader === undefined) return () => {};
+  if (reader === undefined) return uncollected;
   const listed: ListedFacts[] = [];
   appended.set(transaction, listed);
-  return () => {
-    appended.delete(transaction);
-    if (listed.length > 0) reader.onCommit(listed);
+  return {
+    handOn() {
+      appended.delete(transaction);
+      if (listed.length > 0) reader.onCommit(listed);
+    },
+    handOnIfListed() {
+      if (listed.length > 0) reader.onListedAgain();
+    },
   };
 }
 

@@ -81,6 +81,24 @@ test("a fact is published moments after its wake, not at the next poll", async (
   expect(performance.now() - before).toBeLessThan(1_000);
 });
 
+test("facts are published at once also when the answer to their commit was lost", async () => {
+  const broker = createBroker();
+  const { commit } = await startFreshRelay(broker.publish);
+  pool.once("acquire", (client) => {
+    const query = client.query.bind(client) as (...values: unknown[]) => Promise<unknown>;
+    const lossy = async (...values: unknown[]) => {
+      const answer = await query(...values);
+      if (values[0] === "commit") throw new Error("Connection terminated unexpectedly");
+      return answer;
+    };
+    Object.assign(client, { query: lossy });
+  });
+  const before = performance.now();
+  await expect(commit(exampleFact())).rejects.toThrow("Connection terminated");
+  await eventually(() => expect(broker.stored).toHaveLength(2));
+  expect(performance.now() - before).toBeLessThan(5_000);
+});
+
 /** A relay that has read the list once, and a way to write facts in a transaction. */
 async function startFreshRelay(publish: (facts: readonly StoredFact[]) => Promise<readonly boolean[]>) {
   startRelay({ pool, context: "job", publish, log, app: loops });
