@@ -3,6 +3,7 @@
  * order of a stream is kept as long as one replica consumes it; a fact may arrive again, and it is acked after it was handled.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { type Failpoints, failpoints } from "@capstan/failpoints";
 import type { Log, Pool } from "@capstan/postgres";
 import type { JsMsg } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
@@ -13,6 +14,7 @@ import { type Held, handleBatch } from "./handleBatch.ts";
 import { createMessageQueue } from "./messageQueue.ts";
 import { type ConsumerCounters, createConsumerCounters, startLagGauge } from "./metrics.ts";
 import type { ReceivedFact } from "./receivedFact.ts";
+import { createSuspects, suspectAfter } from "./suspects.ts";
 
 export interface ConsumeOptions {
   readonly nc: NatsConnection;
@@ -43,7 +45,6 @@ export interface FactConsumer {
   isHealthy(): boolean;
 }
 
-const maxDeliveries = 10;
 const unhealthyAfterMs = 30_000;
 
 /** Starts consuming at once and goes on whatever happens to the server, the stream or the consumer, until it is stopped. */
@@ -67,9 +68,11 @@ function startLane(options: ConsumeOptions, context: string, counters: ConsumerC
   const { nc, durable, log, filterSubjects = [], maxBatch = 256, ackWaitMs = 10_000 } = options;
   const queue = createMessageQueue<JsMsg>(2 * maxBatch);
   const topology = { nc, context, durable, filterSubjects, ackWaitMs, log };
+  const handle = failpoints === null ? options.handle : failingHandle(failpoints, options);
   const fetching = startFetching({ ...topology, maxBatch, push: queue.push, signal });
   startLagGauge(topology, signal);
   signal.addEventListener("abort", queue.close);
+  const handleSuspect = createSuspects(options.db, durable, handle);
   let inHand: readonly JsMsg[] = [];
   let troubleSince: number | null = null;
 
@@ -85,9 +88,13 @@ function startLane(options: ConsumeOptions, context: string, counters: ConsumerC
     for (;;) {
       inHand = await queue.take(maxBatch);
       if (inHand.length === 0) return;
-      const held = inHand.map((message) => hold(message, options, counters));
-      await handleBatch(held, { handle: options.handle, pause, onTrouble });
-      counters.consumed.add(held.length, { context, durable });
+      for (const part of partsOf(inHand)) {
+        const held = part.map((message) => hold(message, options, counters));
+        const isSuspect = part.some(isSuspected);
+        await handleBatch(held, { handle: isSuspect ? handleSuspect : handle, pause, onTrouble });
+      }
+      counters.consumed.add(inHand.length, { context, durable });
+      inHand = []; // or an ack that was lost would be made up for never: it is said of what is in hand that it is worked at
     }
   }
 
@@ -115,22 +122,52 @@ function startLane(options: ConsumeOptions, context: string, counters: ConsumerC
   };
 }
 
+function isSuspected({ info }: JsMsg): boolean {
+  return info.deliveryCount > suspectAfter;
+}
+
+/** In their order: each suspect by itself, and what stands between them together. */
+function partsOf(messages: readonly JsMsg[]): readonly (readonly JsMsg[])[] {
+  if (!messages.some(isSuspected)) return [messages];
+  const parts: JsMsg[][] = [];
+  let isTogether = false;
+  for (const message of messages) {
+    const isAlone = isSuspected(message);
+    if (isTogether && !isAlone) parts.at(-1)?.push(message);
+    else parts.push([message]);
+    isTogether = !isAlone;
+  }
+  return parts;
+}
+
 function canTell(nc: NatsConnection): boolean {
   return !nc.isClosed() && !nc.isDraining();
 }
 
-/** A message that was delivered too often has ended a process each time: it is not tried once more. */
+/** Whatever fails it, the ack is lost: it is sent once, and nobody waits for it. */
+function failingAck({ around }: Failpoints, durable: string, ack: () => void): () => void {
+  return () => void around("ack", durable, async () => ack()).catch(() => {});
+}
+
+function failingHandle({ around }: Failpoints, { durable, handle }: ConsumeOptions): ConsumeOptions["handle"] {
+  return (facts) => {
+    const words = () => facts.map(({ noun, event }) => `${noun}.${event}`);
+    return around("handle", durable, () => handle(facts), { words });
+  };
+}
+
 function hold(
   message: JsMsg,
   { nc, db, durable, log }: ConsumeOptions,
   counters: ConsumerCounters,
 ): Held<ReceivedFact> {
   const { stream, streamSequence, deliveryCount: deliveries } = message.info;
-  const ack = () => {
+  const tellDone = () => {
     if (canTell(nc)) message.ack();
   };
+  const ack = failpoints === null ? tellDone : failingAck(failpoints, durable, tellDone);
   return {
-    fact: deliveries > maxDeliveries ? new Error(`delivered ${deliveries} times`) : decode(message),
+    fact: decode(message),
     ack,
     setAside: async (reason) => {
       const headers = readHeaders(message);

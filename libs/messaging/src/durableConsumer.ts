@@ -28,7 +28,7 @@ export interface DurableOptions {
 
 /**
  * Makes the consumer if it is missing, which then begins with all that the stream holds. One with other settings is refused, field
- * by field. Throws while the stream is missing; its owner makes that.
+ * by field, but for the filters and the ack wait, which are changed. Throws while the stream is missing; its owner makes that.
  */
 export async function openDurable(options: DurableOptions): Promise<Consumer> {
   const manager = await jetstreamManager(options.nc, { checkAPI: false });
@@ -50,12 +50,17 @@ export async function openDurable(options: DurableOptions): Promise<Consumer> {
     : { deliver_policy: DeliverPolicy.All };
   const isNew = found === null || isAhead;
   const info = isNew ? await manager.consumers.add(stream, { ...wanted, ...filters, ...start }) : found;
-  refuseDifferences(`consumer ${options.durable} of ${stream}`, wanted, info.config);
+  const { ack_wait, ...fixed } = wanted;
+  refuseDifferences(`consumer ${options.durable} of ${stream}`, fixed, info.config);
   // Less is wanted than before, or the server has learnt to filter: what it sends too much is passed over all the same.
-  if (!isNew && filtersOf(info.config) !== filtersOf(filters)) {
+  if (!isNew && (filtersOf(info.config) !== filtersOf(filters) || info.config.ack_wait !== ack_wait)) {
     // The client lays these over what is there, and the server takes one kind of filter only.
     const none = { filter_subject: undefined, filter_subjects: undefined };
-    await manager.consumers.update(stream, options.durable, { ...none, ...filters } as Partial<ConsumerConfig>);
+    await manager.consumers.update(stream, options.durable, {
+      ...none,
+      ...filters,
+      ack_wait,
+    } as Partial<ConsumerConfig>);
   }
   if (isNew) options.log.info({ stream, durable: options.durable, isAhead }, "consumer was created");
   return jetstream(options.nc).consumers.getConsumerFromInfo(info);

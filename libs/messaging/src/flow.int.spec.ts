@@ -230,21 +230,77 @@ test("work that takes longer than the ack wait is done once", async () => {
   expect(calls).toBe(1);
 });
 
-test("a fact that ended its process each time it was delivered is set aside, not tried once more", async () => {
+test("a consumer gets the ack wait it is told, also when it was there before with another", async () => {
+  const ackWaitMs = async () => {
+    const { config } = await (await jetstreamManager(nc)).consumers.info("CAPSTAN_JOB", "orchestrator");
+    return (config.ack_wait ?? 0) / 1e6;
+  };
+  const first = consume({ ackWaitMs: 500 });
+  await eventually(async () => expect(await ackWaitMs()).toBe(500));
+  await first.consumer.stop();
+  const second = consume({ ackWaitMs: 700 });
+  await eventually(() => expect(second.consumer.isHealthy()).toBe(true));
+  expect(await ackWaitMs()).toBe(700);
+});
+
+/** Delivers what is there so many times, to nobody who does anything with it. */
+async function deliverInVain(times: number): Promise<void> {
   const first = consume();
   await eventually(() => expect(first.consumer.isHealthy()).toBe(true));
   await first.consumer.stop();
   await publish(exampleFact());
   const raw = await jetstream(nc).consumers.get("CAPSTAN_JOB", "orchestrator");
-  for (let delivery = 1; delivery <= 10; delivery++) (await raw.next({ expires: 5_000 }))?.nak();
-  consume({ handle: () => expect.unreachable() });
+  for (let delivery = 1; delivery <= times; delivery++) (await raw.next({ expires: 5_000 }))?.nak();
+}
+
+test("a fact that was delivered often, but over which no process has ended, is handled", async () => {
+  await deliverInVain(20);
+  const { received } = consume();
+  await eventually(() => expect(received).toHaveLength(1));
+  await eventually(async () => expect(await ackPending()).toBe(0));
+  expect(await listDeadLetters(pool, 10, null)).toEqual([]);
+  expect((await pool.query("select from suspect")).rowCount).toBe(0);
+});
+
+test("a fact over which three processes have ended is set aside, and what came beside it is handled", async () => {
+  const facts = Array.from({ length: 20 }, () => exampleFact());
+  const culprit = facts[7]?.id ?? "";
+  const received = new Set<string>();
+  // As a process that ends: its connection is gone, nothing is acked, nothing is given back.
+  const handle = async (batch: readonly ReceivedFact[], own: NatsConnection) => {
+    for (const { id } of batch) {
+      if (id === culprit) {
+        await own.close();
+        await new Promise(() => {});
+      }
+    }
+    for (const { id } of batch) received.add(id);
+  };
+  let processes = 0;
+  const startProcess = async () => {
+    processes += 1;
+    const own = await connectNats({ url: nats.url, name: "test", log });
+    const contexts = ["job"];
+    const options = { nc: own, db: pool, contexts, durable: "orchestrator", ackWaitMs: 300, log };
+    const consumer = consumeFacts({ ...options, handle: (batch) => handle(batch, own) });
+    return { own, consumer };
+  };
+  let process = await startProcess();
+  await eventually(() => expect(process.consumer.isHealthy()).toBe(true));
+  await publish(...facts);
   const [letter] = await eventually(async () => {
+    if (process.own.isClosed()) process = await startProcess();
     const letters = await listDeadLetters(pool, 10, null);
     expect(letters).toHaveLength(1);
     return letters;
-  });
-  expect(letter).toMatchObject({ deliveries: 11, error: "Error: delivered 11 times" });
-});
+  }, 30_000);
+  await eventually(() => expect(received.size).toBe(19));
+  expect(letter?.error).toMatch("3 processes in a row ended while they handled it");
+  expect(received.has(culprit)).toBe(false);
+  expect(processes).toBeGreaterThanOrEqual(4);
+  await process.consumer.stop();
+  await process.own.close();
+}, 60_000);
 
 test("a consumer can be stopped while the server is away", async () => {
   const { consumer } = consume();

@@ -27,7 +27,13 @@ afterAll(async () => {
   await database.drop();
 });
 
-const all = ["base/001_create_event_log", "base/002_list_facts_together", "001_create_job", "002_add_job_name"];
+const all = [
+  "base/001_create_event_log",
+  "base/002_list_facts_together",
+  "base/003_count_tries",
+  "001_create_job",
+  "002_add_job_name",
+];
 const options = () => ({ url: database.url, schema: "job", directory });
 
 async function tables(): Promise<unknown[]> {
@@ -40,7 +46,7 @@ async function tables(): Promise<unknown[]> {
 
 test("migrations go up, down and up again, the base ones first", async () => {
   expect(await migrate(options())).toEqual(all);
-  const made = ["broker_epoch", "dead_letter", "event", "job", "outbox"];
+  const made = ["broker_epoch", "dead_letter", "event", "job", "outbox", "suspect"];
   expect(await tables()).toEqual(made);
   expect(await migrate({ ...options(), direction: "reset" })).toEqual([...all].reverse());
   expect(await tables()).toEqual([]);
