@@ -40,6 +40,8 @@ export interface ServiceProcess {
   restart(signal?: NodeJS.Signals): Promise<void>;
   /** Of a process that ended without being told to: how it ended. Null while all is well. */
   unexpectedEnd(): string | null;
+  /** Takes the end of it as one that was meant; gives back how it ended, or null while it lives. */
+  acceptEnd(): string | null;
   /** What /readyz answers; status 0 while nobody listens. */
   readiness(): Promise<Readiness>;
 }
@@ -131,6 +133,11 @@ export function createServiceProcess({ name, grpcAddress, healthAddress, env }: 
       await start();
     },
     unexpectedEnd: () => unexpected,
+    acceptEnd: () => {
+      const end = unexpected;
+      unexpected = null;
+      return end;
+    },
     readiness: () => readReadiness(healthAddress),
   };
 }

@@ -65,7 +65,7 @@ export interface ClientClass<C extends Client> {
   readonly service: ServiceDefinition;
 }
 
-const defaultDeadlineMs = 10_000;
+export const defaultDeadlineMs = 10_000;
 
 export const settings: ClientOptions = {
   // A page of large jobs is larger than a request may be.

@@ -1,6 +1,7 @@
 /** gRPC as Capstan speaks it: handlers and clients that know refusals, deadlines and traces; pages and filters of lists. */
 export type { Call } from "./call.ts";
-export { type CallSettings, connectTo, type PromiseClient } from "./client.ts";
+export type { CallSettings, PromiseClient } from "./client.ts";
+export { connectTo } from "./contextClient.ts";
 export type { Duplex, DuplexListener } from "./duplex.ts";
 export { type FilterFields, parseFilter } from "./filter.ts";
 export type { Filter } from "./filterAst.ts";

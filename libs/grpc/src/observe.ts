@@ -2,6 +2,8 @@
  * What a server sees of every call, whoever handles it: one span, one duration in the histogram, and one log line when an error
  * was no refusal. The first ending counts: a call that was given up stays CANCELLED although its handler goes on to answer.
  */
+import { DomainError } from "@capstan/errors";
+import { type Failpoints, failpoints } from "@capstan/failpoints";
 import {
   status as grpcStatus,
   type handleBidiStreamingCall,
@@ -56,7 +58,28 @@ function observeMethod(
 ): UntypedHandleCall {
   if (method.responseStream) return observeStream(begin, handler as StreamHandler, openStreams);
   if (method.requestStream) throw new Error(`${method.path} only takes a stream, which this server does not observe`);
-  return observeUnary(begin, handler as handleUnaryCall<unknown, unknown>);
+  const unary = handler as handleUnaryCall<unknown, unknown>;
+  return observeUnary(begin, failpoints === null ? unary : failingUnary(failpoints, method.path, unary));
+}
+
+type UnaryAnswer = Parameters<Parameters<handleUnaryCall<unknown, unknown>>[1]>;
+
+/** What a failpoint throws is told as an outage, and what it lets hang is never answered. */
+function failingUnary(
+  { around }: Failpoints,
+  path: string,
+  handler: handleUnaryCall<unknown, unknown>,
+): handleUnaryCall<unknown, unknown> {
+  return (call, reply) => {
+    const answered = () => new Promise<UnaryAnswer>((resolve) => handler(call, (...answer) => resolve(answer)));
+    around("answer", namesOf(path).method, answered).then(
+      (answer) => reply(...answer),
+      (error: Error) => {
+        const outage = { code: "UNAVAILABLE", reason: "FAILPOINT", message: error.message } as const;
+        reply(toStatus(new DomainError(outage)));
+      },
+    );
+  };
 }
 
 function observeUnary(begin: Begin, handler: handleUnaryCall<unknown, unknown>): handleUnaryCall<unknown, unknown> {

@@ -2,6 +2,7 @@
  * Where JetStream's acknowledgements arrive: one subscription for all publishes of a connection, a number for each. The client's
  * own request does the same with a race, a timer and a trace for each message.
  */
+import { failpoints } from "@capstan/failpoints";
 import { createInbox, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 
 /** Null: stored. Otherwise why not, or that nobody knows; `noStream` when nothing takes the subject. */
@@ -22,7 +23,11 @@ export interface AckInbox {
  * `onBackwards` is called when the stream gives out a number that it had given out before, with the last number that it still had then: it
  * has lost what came after. Acknowledgements of one connection come in the order of their numbers.
  */
-export function openAckInbox(nc: NatsConnection, onBackwards: (lastKept: number) => void): AckInbox {
+export function openAckInbox(
+  nc: NatsConnection,
+  context: string,
+  onBackwards: (lastKept: number) => void,
+): AckInbox {
   const prefix = createInbox();
   const waiting = new Map<number, (failure: PublishFailure) => void>();
   let last = 0;
@@ -54,17 +59,22 @@ export function openAckInbox(nc: NatsConnection, onBackwards: (lastKept: number)
   }
 
   void giveUpOnDisconnect();
+  const publish: AckInbox["publish"] = (subject, body, headers) =>
+    new Promise((resolve) => {
+      const token = ++last;
+      nc.publish(subject, body, { reply: `${prefix}.${token}`, headers });
+      waiting.set(token, resolve);
+    });
+  const countAnew = () => {
+    highest = 0;
+  };
+  if (failpoints === null) return { publish, giveUp, countAnew };
+  const { around } = failpoints;
+  const hang = () => new Promise<PublishFailure>((resolve) => waiting.set(++last, resolve)); // as if it was never answered
   return {
-    publish: (subject, body, headers) =>
-      new Promise((resolve) => {
-        const token = ++last;
-        nc.publish(subject, body, { reply: `${prefix}.${token}`, headers });
-        waiting.set(token, resolve);
-      }),
+    publish: (...message) => around("publish", context, () => publish(...message), { hang }),
     giveUp,
-    countAnew() {
-      highest = 0;
-    },
+    countAnew,
   };
 }
 

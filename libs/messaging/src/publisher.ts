@@ -33,7 +33,7 @@ const deadlineMs = 5_000;
  * it does not. While that is unclear, or NATS is away, it answers "not stored" at once. One call at a time.
  */
 export function createPublisher({ nc, context, db, log, replicas = 1 }: PublisherOptions): Publish {
-  const inbox = openAckInbox(nc, (lastKept) => watch.noteLoss(lastKept));
+  const inbox = openAckInbox(nc, context, (lastKept) => watch.noteLoss(lastKept));
   const watch = watchStream({ nc, topology: { context, replicas }, db, log, onLoss: inbox.countAnew });
   const published = createPublishedCounter();
   let isFailing = false;

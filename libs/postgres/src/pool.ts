@@ -2,9 +2,11 @@
  * The pool of a service. Its settings travel as one `options` start-up parameter, and `ensureRoles` stores the same ones with the
  * role: a PgBouncer in transaction mode needs `ignore_startup_parameters = options` and prepared statements switched on.
  */
+import { failpoints } from "@capstan/failpoints";
 import { metrics } from "@opentelemetry/api";
 import { Pool, types } from "pg";
 import { ArrayClient } from "./arrayClient.ts";
+import { failingClient } from "./failingClient.ts";
 import type { Log } from "./log.ts";
 
 export interface PoolOptions {
@@ -13,16 +15,23 @@ export interface PoolOptions {
   readonly schema: string;
   /** Connections at most; 5 when absent. */
   readonly max?: number;
+  /** How long a statement may take; 10,000 when absent. */
+  readonly statementTimeoutMs?: number;
   readonly log: Log;
 }
 
+const defaultStatementTimeoutMs = 10_000;
+
 /** What every connection of a service is set to; milliseconds. */
-export function sessionSettings(schema: string): Readonly<Record<string, string>> {
+export function sessionSettings(
+  schema: string,
+  statementTimeoutMs = defaultStatementTimeoutMs,
+): Readonly<Record<string, string>> {
   return {
     search_path: schema,
-    statement_timeout: "10000",
-    lock_timeout: "3000",
-    idle_in_transaction_session_timeout: "15000",
+    statement_timeout: `${statementTimeoutMs}`,
+    lock_timeout: `${Math.min(3_000, statementTimeoutMs)}`,
+    idle_in_transaction_session_timeout: `${1.5 * statementTimeoutMs}`,
     // Every hot statement looks its rows up one by one in an index. A plan that was made while a table was small, and kept, reads or
     // sorts all of it when it has grown, until the next ANALYZE (measured: 2.6 ms of Postgres for a job instead of 0.4).
     enable_seqscan: "off",
@@ -41,12 +50,13 @@ export function sessionSettings(schema: string): Readonly<Record<string, string>
  * Opens nothing yet: connections are made as they are needed, and made again after they were lost. A bigint or numeric is read as
  * a number, exact up to 2^53. Waits at most 10 s for a free connection. Close it with `end`.
  */
-export function openPool({ url, schema, max = 5, log }: PoolOptions): Pool {
+export function openPool(options: PoolOptions): Pool {
+  const { url, schema, max = 5, statementTimeoutMs = defaultStatementTimeoutMs, log } = options;
   const pool = new Pool({
-    Client: ArrayClient,
+    Client: failpoints === null ? ArrayClient : failingClient(failpoints, schema),
     connectionString: url,
     max,
-    options: Object.entries(sessionSettings(schema))
+    options: Object.entries(sessionSettings(schema, statementTimeoutMs))
       .map(([name, value]) => `-c ${name}=${value}`)
       .join(" "),
     application_name: `capstan-${schema}`,
@@ -55,7 +65,7 @@ export function openPool({ url, schema, max = 5, log }: PoolOptions): Pool {
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     connectionTimeoutMillis: 10_000,
-    query_timeout: 15_000, // for a server that does not answer at all; the server's own limit comes first
+    query_timeout: 1.5 * statementTimeoutMs, // for a server that does not answer at all; the server's own limit comes first
     idleTimeoutMillis: 300_000,
   });
   // Without listeners a connection that is lost would end the process: one for those in the pool, one for those in use.

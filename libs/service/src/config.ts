@@ -2,6 +2,7 @@
  * Configuration comes from the environment, is read once, and is refused as a whole: every problem is listed with the name
  * of its variable, and never with its value, which may be a secret.
  */
+import { refusedFailpoints } from "@capstan/failpoints";
 import { z } from "zod";
 
 const address = z
@@ -31,6 +32,15 @@ export const baseConfig = {
     .stringbool({ error: "must be true or false" })
     .default(false)
     .describe("Whether tools may list the services and messages; for development"),
+  CAPSTAN_STATEMENT_TIMEOUT_MS: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .max(600_000)
+    .default(10_000)
+    .describe(
+      "How long a statement may take in Postgres; a server that says nothing is given up after half as long again",
+    ),
   CAPSTAN_LOG_LEVEL: z
     .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
     .default("info")
@@ -39,9 +49,10 @@ export const baseConfig = {
 
 /** What `runService` itself reads of a service's configuration. */
 export type BaseConfig = {
-  readonly [K in Exclude<keyof typeof baseConfig, "CAPSTAN_DATABASE_URL" | "CAPSTAN_NATS_URL">]: z.infer<
-    (typeof baseConfig)[K]
-  >;
+  readonly [K in Exclude<
+    keyof typeof baseConfig,
+    "CAPSTAN_DATABASE_URL" | "CAPSTAN_NATS_URL" | "CAPSTAN_STATEMENT_TIMEOUT_MS"
+  >]: z.infer<(typeof baseConfig)[K]>;
 };
 
 /** The process cannot start as configured; the message lists every problem, one a line. */
@@ -58,6 +69,8 @@ export class ConfigError extends Error {
 /** Reads and checks the environment; a variable that is set but empty counts as not set. Throws ConfigError. */
 export function readConfig<S extends z.ZodType>(schema: S, env: NodeJS.ProcessEnv): z.infer<S> {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
+  const refused = refusedFailpoints(env);
+  if (refused !== null) throw new ConfigError([refused]);
   const result = schema.safeParse(set);
   if (result.success) return result.data;
   throw new ConfigError(

@@ -25,8 +25,14 @@ test("what is not set has its default", () => {
     CAPSTAN_GRPC_ADDRESS: "127.0.0.1:7101",
     CAPSTAN_HEALTH_ADDRESS: "127.0.0.1:7181",
     CAPSTAN_GRPC_REFLECTION: false,
+    CAPSTAN_STATEMENT_TIMEOUT_MS: 10_000,
     CAPSTAN_LOG_LEVEL: "info",
   });
+});
+
+test("a process that was given failpoints and is no test does not start", () => {
+  const env = { CAPSTAN_DATABASE_URL: url, CAPSTAN_FAILPOINTS: "/tmp", NODE_ENV: "production" };
+  expect(problemsOf(env)).toEqual([expect.stringMatching(/^CAPSTAN_FAILPOINTS: .*test/)]);
 });
 
 test("a variable that is empty is not set", () => {

@@ -39,7 +39,8 @@ const shutDownMs = 18_000;
 export async function start(app: App, config: Config): Promise<void> {
   const { log } = app;
   await app.untilReady("postgres", () => migrate({ url: config.CAPSTAN_DATABASE_URL, schema, directory: migrations }));
-  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, max: 8, log });
+  const statementTimeoutMs = config.CAPSTAN_STATEMENT_TIMEOUT_MS;
+  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, max: 8, statementTimeoutMs, log });
   app.onStop(() => pool.end());
   app.addCheck("postgres", async () => void (await pool.query("select 1")));
 

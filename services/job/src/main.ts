@@ -28,7 +28,8 @@ export { configSchema };
 export async function start(app: App, config: Config): Promise<void> {
   const { log } = app;
   await app.untilReady("postgres", () => migrate({ url: config.CAPSTAN_DATABASE_URL, schema, directory: migrations }));
-  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, log });
+  const statementTimeoutMs = config.CAPSTAN_STATEMENT_TIMEOUT_MS;
+  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, statementTimeoutMs, log });
   app.onStop(() => pool.end());
   app.addCheck("postgres", async () => void (await pool.query("select 1")));
 

@@ -3,6 +3,7 @@ import { baseConfig } from "@capstan/service";
 import { z } from "zod";
 
 const address = baseConfig.CAPSTAN_GRPC_ADDRESS;
+const milliseconds = z.coerce.number().int().min(50).max(600_000);
 
 export const configSchema = z.object({
   ...baseConfig,
@@ -18,6 +19,19 @@ export const configSchema = z.object({
     .max(3_600_000)
     .default(30_000)
     .describe("Pause between comparisons of the sagas with what the other services have"),
+  CAPSTAN_CALL_TIMEOUT_MS: milliseconds
+    .max(10_000)
+    .default(10_000)
+    .describe("How long a call to another service may take; then it is asked again"),
+  CAPSTAN_WAKE_INTERVAL_MS: milliseconds
+    .default(5_000)
+    .describe("Pause between looks for sagas whose stage has stood still for too long"),
+  CAPSTAN_ACK_WAIT_MS: milliseconds
+    .min(500)
+    .default(10_000)
+    .describe(
+      "After this the facts in the hands of a replica that died go to another, or to the same one started again",
+    ),
 });
 
 export type Config = z.infer<typeof configSchema>;

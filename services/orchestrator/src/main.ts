@@ -30,7 +30,8 @@ export { configSchema };
 export async function start(app: App, config: Config): Promise<void> {
   const { log } = app;
   await app.untilReady("postgres", () => migrate({ url: config.CAPSTAN_DATABASE_URL, schema, directory: migrations }));
-  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, log });
+  const statementTimeoutMs = config.CAPSTAN_STATEMENT_TIMEOUT_MS;
+  const pool = openPool({ url: config.CAPSTAN_DATABASE_URL, schema, statementTimeoutMs, log });
   app.onStop(() => pool.end());
   app.addCheck("postgres", async () => void (await pool.query("select 1")));
 
@@ -42,10 +43,11 @@ export async function start(app: App, config: Config): Promise<void> {
     await app.untilReady("streams", () => ensureStream(nats, { context }, log));
   }
 
+  const deadline = { deadlineMs: config.CAPSTAN_CALL_TIMEOUT_MS };
   const contexts = {
-    jobs: connectTo(JobInternalServiceClient, config.CAPSTAN_JOB_ADDRESS),
-    providers: connectTo(ProviderInternalServiceClient, config.CAPSTAN_PROVIDER_ADDRESS),
-    executions: connectTo(ExecutionInternalServiceClient, config.CAPSTAN_EXECUTION_ADDRESS),
+    jobs: connectTo(JobInternalServiceClient, config.CAPSTAN_JOB_ADDRESS, deadline),
+    providers: connectTo(ProviderInternalServiceClient, config.CAPSTAN_PROVIDER_ADDRESS, deadline),
+    executions: connectTo(ExecutionInternalServiceClient, config.CAPSTAN_EXECUTION_ADDRESS, deadline),
   };
   app.onStop(() => {
     for (const client of Object.values(contexts)) client.close();
@@ -68,7 +70,7 @@ export async function start(app: App, config: Config): Promise<void> {
   // A queue may be changed at another replica. One fact more or less does no harm: they are also read every few seconds.
   nats.subscribe("capstan.v1.*.orchestrator.queue.*.*", { callback: () => placing.requeued() });
   const deps = { ...base, onFreed: placing.freed, placing };
-  startWaking(app, deps);
+  startWaking(app, deps, config.CAPSTAN_WAKE_INTERVAL_MS);
   startTellingLimits(app, { contexts, queues, drain });
 
   const handlers = {
@@ -89,6 +91,7 @@ export async function start(app: App, config: Config): Promise<void> {
       durable: `orchestrator-${context}`,
       filterSubjects,
       maxBatch: 500,
+      ackWaitMs: config.CAPSTAN_ACK_WAIT_MS,
       handle,
       log,
     });

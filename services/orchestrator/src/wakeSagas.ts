@@ -9,10 +9,10 @@ import { claimOverdue } from "./sagaStore.ts";
 
 const passLimit = 256;
 
-export function startWaking(app: App, deps: WaitRuleDeps): Loop {
+export function startWaking(app: App, deps: WaitRuleDeps, intervalMs: number): Loop {
   return app.startLoop({
     name: "wake-sagas",
-    intervalMs: 5_000,
+    intervalMs,
     once: async () => {
       const [isMore, isMoreToFollow] = [await wakeSagasOnce(deps), await followWaitRulesOnce(deps)];
       return isMore || isMoreToFollow;

@@ -1,8 +1,10 @@
 /** Opens the backend a provider's kind asks for. */
 
+import { failpoints } from "@capstan/failpoints";
 import type { Workers } from "../workers.ts";
 import type { AnyEnd, Backend } from "./backend.ts";
 import { openDockerBackend } from "./docker.ts";
+import { failingBackend } from "./failingBackend.ts";
 import { openProcessBackend } from "./process.ts";
 import { openWorkerBackend } from "./worker.ts";
 
@@ -21,6 +23,11 @@ export interface BackendConfig {
 }
 
 export async function openBackend(kind: BackendKind, config: BackendConfig): Promise<Backend<AnyEnd>> {
+  const backend = await open(kind, config);
+  return failpoints === null ? backend : failingBackend(failpoints, kind, backend);
+}
+
+async function open(kind: BackendKind, config: BackendConfig): Promise<Backend<AnyEnd>> {
   switch (kind) {
     case "PROCESS":
       return openProcessBackend({ directory: config.workDirectory, path: null, contain: true, log: config.log });

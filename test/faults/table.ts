@@ -1,0 +1,137 @@
+/**
+ * The product of failpoints, stages and modes, all of it. A stage of SQL is the context and the first statement that writes, and where a
+ * statement serves many stages of a job, the word that tells which. A test holds this table against what passes and against the source.
+ */
+import type { Armed, FailpointMode, PointName } from "../../libs/failpoints/src/failpoint.ts";
+
+/** An operation that can be failed. */
+export interface Place {
+  readonly point: PointName;
+  readonly stage: string;
+  readonly word?: string;
+}
+
+export const modes = ["kill", "doThenKill", "throw", "doThenThrow", "delay", "hang"] as const satisfies FailpointMode[];
+
+/** Modes that a point does not have, and why. */
+const without: Partial<Record<PointName, { readonly modes: readonly FailpointMode[]; readonly why: string }>> = {
+  handle: {
+    modes: ["hang"],
+    why: "all that a handler waits for is a statement or a call, and these hang under their own names",
+  },
+};
+
+/** Operations of a backend other than these bring their own deadline to what they wait for, and have none around them. */
+const hangable = ["PROCESS.start", "PROCESS.probe"];
+
+const stagesOf: Record<PointName, readonly (string | readonly [stage: string, word: string])[]> = {
+  // The COMMIT of a transaction.
+  commit: [
+    ["job.insert_jobs", "job.submitted"],
+    ["job.save_jobs", "job.started"],
+    ["job.save_jobs", "step.started"],
+    ["job.save_jobs", "step.backed_off"],
+    ["job.save_jobs", "step.ready"],
+    ["job.save_jobs", "step.succeeded"],
+    ["job.save_jobs", "job.succeeded"],
+    ["job.save_jobs", "job.cancelling"],
+    ["job.save_jobs", "job.cancelled"],
+    "provider.insert_reservations",
+    "provider.end_reservations",
+    ["execution.save_moves", "execution.started"],
+    ["execution.save_moves", "execution.succeeded"],
+    ["execution.save_moves", "execution.failed"],
+    ["execution.save_moves", "execution.cancelled"],
+    "execution.stop_executions",
+    ["orchestrator.save_sagas", "saga.compensated"],
+    // After the publish, before the mark: what was published is taken off the list by this.
+    "job.relay_remove",
+    "provider.relay_remove",
+    "execution.relay_remove",
+    "orchestrator.relay_remove",
+  ],
+  // A statement that is a transaction of its own.
+  write: [
+    "orchestrator.insert_sagas",
+    ["orchestrator.save_sagas", "RESERVED"],
+    ["orchestrator.save_sagas", "STARTED"],
+    ["orchestrator.save_sagas", "COMPENSATING"],
+    ["orchestrator.save_sagas", "DONE"],
+    "orchestrator.claim_overdue",
+    "provider.confirm_reservations",
+    "execution.add_executions",
+    "execution.add_chunks",
+    "execution.renew_runner",
+  ],
+  publish: ["job", "provider", "execution", "orchestrator"],
+  // Before and after the record of a fact that arrived.
+  handle: ["orchestrator-job", "orchestrator-execution"],
+  // After the record, before the ack.
+  ack: ["orchestrator-job", "orchestrator-execution"],
+  // Of one service at another, as the caller sees it.
+  call: [
+    "ReserveCapacity",
+    "StartExecutions",
+    "ConfirmReservations",
+    "ReportExecutions",
+    "ReleaseReservations",
+    "StopExecutions",
+    "ListProbeTargets",
+    "ReportHealth",
+  ],
+  // The same and those of users, in the service that answers.
+  answer: [
+    "SubmitJob",
+    "CancelJob",
+    "ReserveCapacity",
+    "StartExecutions",
+    "ConfirmReservations",
+    "ReportExecutions",
+    "ReleaseReservations",
+    "StopExecutions",
+    "ListProbeTargets",
+    "ReportHealth",
+  ],
+  // After the effect, before its record.
+  backend: ["PROCESS.start", "PROCESS.stop", "PROCESS.remove", "PROCESS.list", "PROCESS.probe"],
+};
+
+export const points = Object.keys(stagesOf) as PointName[];
+
+export const places: readonly Place[] = points.flatMap((point) =>
+  stagesOf[point].map((each): Place => {
+    if (typeof each === "string") return { point, stage: each };
+    const [stage, word] = each;
+    return { point, stage, word };
+  }),
+);
+
+/** What passes failpoints and is in no case, and why. */
+export const passedBy: Readonly<Record<string, string>> = {
+  "answer RegisterProvider": "a provider is registered before any job",
+  "commit provider.append_facts": "the same",
+  "commit provider.save_providers": "the health of a provider changes at the start",
+  "commit provider.insert_providers": "a provider is registered before any job",
+  "write provider.delete_ended_reservations": "what ended a day ago is forgotten in passing",
+  "write execution.requeue_terminal_facts": "only where a stop meets an end",
+  "write orchestrator.claim_first": "only where something waits",
+  "write orchestrator.claim_sagas": "only where something waits",
+  "answer WaitJob": "nothing is changed",
+  "answer GetJob": "nothing is changed",
+};
+
+export function modesOf({ point, stage }: Place): readonly FailpointMode[] {
+  const left = modes.filter((mode) => without[point]?.modes.includes(mode) !== true);
+  return point === "backend" && !hangable.includes(stage) ? left.filter((mode) => mode !== "hang") : left;
+}
+
+/** A place in one mode. */
+export type Case = Omit<Armed, "delayMs">;
+
+export const cases: readonly Case[] = places.flatMap((place) =>
+  modesOf(place).map((mode): Case => ({ ...place, mode })),
+);
+
+export function nameOf({ point, stage, word, mode }: Case): string {
+  return `${point} ${stage}${word === undefined ? "" : ` ${word}`}: ${mode}`;
+}
