@@ -24,11 +24,11 @@ export const configSchema = z.object({
     .default(10_000)
     .describe("How long a call to another service may take; then it is asked again"),
   CAPSTAN_WAKE_INTERVAL_MS: milliseconds
-    .default(5_000)
+    .default(1_000)
     .describe("Pause between looks for sagas whose stage has stood still for too long"),
   CAPSTAN_ACK_WAIT_MS: milliseconds
     .min(500)
-    .default(10_000)
+    .default(4_000)
     .describe(
       "After this the facts in the hands of a replica that died go to another, or to the same one started again",
     ),

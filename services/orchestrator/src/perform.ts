@@ -16,6 +16,7 @@ import type {
   ProviderInternalServiceClient,
 } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import { type Command, holdSecondsOf, type Saga, specOf } from "./runJob.ts";
+import { claimSeconds } from "./sagaStore.ts";
 
 export interface Contexts {
   readonly jobs: PromiseClient<JobInternalServiceClient>;
@@ -121,7 +122,7 @@ function askForCapacity(
   validateOnly: boolean,
 ): Promise<Answer<CapacityAnswer>[]> {
   return callMany(wishes, async (some) => {
-    const { answers } = await providers.reserveCapacity({
+    const request = {
       requests: some.map((wish) => ({
         reservationId: wish.id,
         tenant: wish.tenant,
@@ -134,8 +135,8 @@ function askForCapacity(
         hold: { seconds: holdSecondsOf(wish), nanos: 0 },
       })),
       validateOnly,
-    });
-    return answers;
+    };
+    return (await providers.reserveCapacity(request, { deadlineMs: 1_000 * (claimSeconds - 1) })).answers;
   });
 }
 

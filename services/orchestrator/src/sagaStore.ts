@@ -143,10 +143,13 @@ export function sagaFromRow(row: SagaRow): Saga {
 }
 
 /**
- * How long a claimed saga is left alone: a little longer than the deadline of the call that the pass makes. If its claimer died, it
- * is claimed again after this.
+ * How long a WAITING saga that was claimed is left alone: a little longer than the deadline of the call that asks for its capacity. If
+ * its claimer died, it is claimed again after this.
  */
-export const claimSeconds = 12;
+export const claimSeconds = 5;
+
+/** The same of a saga in any other stage: the calls that are made for it may take 10 s. */
+const wakeClaimSeconds = 12;
 
 /** Claims sagas whose stage has stood still for too long. The clock is read once, so that the index can be entered at it. */
 export async function claimOverdue(db: Db, limit: number): Promise<readonly Saga[]> {
@@ -163,7 +166,7 @@ export async function claimOverdue(db: Db, limit: number): Promise<readonly Saga
                       for update skip locked) due
             where s.id = due.id
            returning s.*`,
-    values: [limit, claimSeconds],
+    values: [limit, wakeClaimSeconds],
   });
   return rows.map(sagaFromRow);
 }
