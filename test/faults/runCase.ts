@@ -22,7 +22,7 @@ export async function runCase(faults: FaultPlatform, each: Case): Promise<Recove
   faults.takeDeaths();
   const armed = await faults.arm({ ...each, delayMs });
   const jobs = await runJobs(faults.platform, join(faults.directory, `ledger.${++runs}`));
-  const firedMs = await eventually(() => armed.firedAt(), 5_000).catch(() => null);
+  const firedMs = await eventually(() => armed.firedAt(), 10_000).catch(() => null);
   if (firedMs === null) throw new Error(`${nameOf(each)} did not fire`);
   await untilAllReady(faults);
   const ms = Date.now() - firedMs;

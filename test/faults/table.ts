@@ -78,6 +78,9 @@ const stagesOf: Record<PointName, readonly (string | readonly [stage: string, wo
     "StopExecutions",
     "ListProbeTargets",
     "ReportHealth",
+    "ListOpenAttempts",
+    "ListLiveReservations",
+    "ListLiveExecutions",
   ],
   // The same and those of users, in the service that answers.
   answer: [
@@ -91,6 +94,9 @@ const stagesOf: Record<PointName, readonly (string | readonly [stage: string, wo
     "StopExecutions",
     "ListProbeTargets",
     "ReportHealth",
+    "ListOpenAttempts",
+    "ListLiveReservations",
+    "ListLiveExecutions",
   ],
   // After the effect, before its record.
   backend: ["PROCESS.start", "PROCESS.stop", "PROCESS.remove", "PROCESS.list", "PROCESS.probe"],
@@ -109,6 +115,9 @@ export const places: readonly Place[] = points.flatMap((point) =>
 /** What passes failpoints and is in no case, and why. */
 export const passedBy: Readonly<Record<string, string>> = {
   "answer RegisterProvider": "a provider is registered before any job",
+  "answer GetProvider": "nothing is changed",
+  "backend PROCESS.adopt": "only after a death, and there is nothing that outlived it",
+  "commit execution.add_chunks": "an end, as in execution.save_moves, that takes its last output along",
   "commit provider.append_facts": "the same",
   "commit provider.save_providers": "the health of a provider changes at the start",
   "commit provider.insert_providers": "a provider is registered before any job",

@@ -12,6 +12,10 @@ export const configSchema = z.object({
   CAPSTAN_GRPC_ADDRESS: address.default("127.0.0.1:7103"),
   CAPSTAN_HEALTH_ADDRESS: baseConfig.CAPSTAN_HEALTH_ADDRESS.default("127.0.0.1:7183"),
   CAPSTAN_PROVIDER_ADDRESS: address.default("127.0.0.1:7102").describe("gRPC address of the provider service"),
+  CAPSTAN_CALL_TIMEOUT_MS: milliseconds
+    .max(10_000)
+    .default(10_000)
+    .describe("How long a call to another service may take; then it is asked again"),
   CAPSTAN_LOG_CAP_BYTES: z.coerce
     .number()
     .int()

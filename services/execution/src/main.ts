@@ -100,7 +100,8 @@ export async function start(app: App, config: Config): Promise<void> {
     stopPollMs: config.CAPSTAN_STOP_POLL_MS,
   });
 
-  const providers = connectTo(ProviderInternalServiceClient, config.CAPSTAN_PROVIDER_ADDRESS);
+  const deadline = { deadlineMs: config.CAPSTAN_CALL_TIMEOUT_MS };
+  const providers = connectTo(ProviderInternalServiceClient, config.CAPSTAN_PROVIDER_ADDRESS, deadline);
   app.onStop(() => providers.close());
   const probes = startProbes({
     app,
