@@ -6,9 +6,10 @@ import { effect, signal, untracked } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { get } from "./api.ts";
 import { epoch } from "./connection.ts";
-import { hasEnded } from "./jobRows.ts";
-import type { Execution, Fact, Job, Step } from "./json.ts";
-import { type LiveEvent, liveState, useLive } from "./live.ts";
+import { applyFact, hasEnded } from "./jobMoves.ts";
+import type { Execution, Fact, Job } from "./json.ts";
+import { liveState, useLive } from "./live.ts";
+import type { LiveEvent } from "./liveEvent.ts";
 
 export interface JobDetail {
   readonly job: Job | undefined;
@@ -21,46 +22,6 @@ export const maxFacts = 5_000;
 const pageSize = 1_000;
 const settleMs = 250;
 const pollMs = 2_500;
-
-interface StepChange {
-  readonly name?: string;
-}
-
-/** The job after a fact: its own state, and the steps that moved. */
-export function applyFact(job: Job, fact: Fact): Job {
-  if ((fact.sequence ?? 0) <= (job.sequence ?? 0)) return job;
-  const data = (fact.data ?? {}) as {
-    state?: Job["state"];
-    reason?: Job["reason"];
-    message?: string;
-    steps?: StepChange[];
-  };
-  const changes = new Map((data.steps ?? []).map((change) => [change.name, change]));
-  const isJobs = fact.type?.includes(".job.v1.job.") === true;
-  return {
-    ...job,
-    sequence: fact.sequence ?? 0,
-    ...(data.state === undefined ? {} : { state: data.state }),
-    ...(isJobs
-      ? { reason: data.reason ?? "REASON_UNSPECIFIED", message: data.message ?? "", stateTime: fact.time }
-      : {}),
-    steps: (job.steps ?? []).map((step) => {
-      const change = changes.get(step.name);
-      return change === undefined ? step : movedStep(step, change as Partial<Step>, fact.time);
-    }),
-  } as Job;
-}
-
-function movedStep(step: Step, change: Partial<Step>, time: string | undefined): Step {
-  const isSame = change.state === step.state && change.attempt === step.attempt;
-  return {
-    ...step,
-    reason: "REASON_UNSPECIFIED",
-    message: "",
-    ...change,
-    ...(isSame || time === undefined ? {} : { stateTime: time }),
-  };
-}
 
 export function toFact({ id, type, time, sequence, data }: LiveEvent): Fact {
   return {

@@ -6,24 +6,10 @@ import { effect, signal, untracked } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { get } from "./api.ts";
 import { epoch } from "./connection.ts";
+import { type JobRow, mergeTop, toRow, withFact } from "./jobMoves.ts";
 import type { Job } from "./json.ts";
-import { type LiveEvent, useLive } from "./live.ts";
-
-export interface JobRow {
-  readonly id: string;
-  readonly name: string;
-  readonly state: string;
-  readonly reason: string;
-  readonly message: string;
-  readonly queue: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly createTime: string | undefined;
-  readonly startTime: string | undefined;
-  readonly endTime: string | undefined;
-  readonly steps: number;
-  readonly endedSteps: number;
-  readonly isPaused: boolean;
-}
+import { useLive } from "./live.ts";
+import type { LiveEvent } from "./liveEvent.ts";
 
 export interface JobList {
   readonly rows: readonly JobRow[];
@@ -35,60 +21,10 @@ export interface JobList {
   readonly hasNews: boolean;
 }
 
-const endedSteps = /_(SUCCEEDED|FAILED|CANCELLED|TIMED_OUT|SKIPPED)$/;
-const endedJob = /^JOB_STATE_(SUCCEEDED|FAILED|CANCELLED|TIMED_OUT)$/;
 const pageSize = 500;
 const topSize = 100;
 const topPixels = 600;
 const refreshMs = 1_500;
-
-/** Whether a job can still change. */
-export function hasEnded(state: string): boolean {
-  return endedJob.test(state);
-}
-
-export function toRow(job: Job): JobRow {
-  const steps = job.steps ?? [];
-  return {
-    id: job.id ?? "",
-    name: job.spec?.name ?? "",
-    state: job.state ?? "",
-    reason: job.reason ?? "",
-    message: job.message ?? "",
-    queue: job.spec?.queue || "default",
-    labels: job.spec?.labels ?? {},
-    createTime: job.createTime,
-    startTime: job.startTime,
-    endTime: job.endTime,
-    steps: steps.length,
-    endedSteps: steps.filter(({ state }) => endedSteps.test(state ?? "")).length,
-    isPaused: job.pauseTime !== undefined,
-  };
-}
-
-/** A row after a fact of its job. Facts of steps bring the job's state too. */
-export function withFact(row: JobRow, { type, time, data }: LiveEvent): JobRow {
-  const state = typeof data?.["state"] === "string" ? data["state"] : row.state;
-  if (hasEnded(row.state)) return row;
-  const isEnd = hasEnded(state);
-  return {
-    ...row,
-    state,
-    reason: type.includes(".job.") ? String(data?.["reason"] ?? "") : row.reason,
-    message: type.includes(".job.") ? String(data?.["message"] ?? "") : row.message,
-    startTime: row.startTime ?? (state === "JOB_STATE_RUNNING" ? time : undefined),
-    endTime: isEnd ? time : undefined,
-    endedSteps: isEnd ? row.steps : row.endedSteps,
-    isPaused: type.endsWith("job.paused") || (row.isPaused && !type.endsWith("job.resumed") && !isEnd),
-  };
-}
-
-/** New rows before old ones: what was read anew takes the place of what was there up to its last row. */
-export function mergeTop(fresh: readonly JobRow[], old: readonly JobRow[]): readonly JobRow[] | null {
-  const last = fresh.at(-1);
-  const at = last === undefined ? -1 : old.findIndex(({ id }) => id === last.id);
-  return at < 0 ? null : [...fresh, ...old.slice(at + 1)];
-}
 
 interface Page {
   readonly jobs?: readonly Job[];

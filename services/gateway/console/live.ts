@@ -5,17 +5,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { connection } from "./connection.ts";
-
-/** A CloudEvent as the gateway sends it. */
-export interface LiveEvent {
-  readonly id: string;
-  readonly type: string;
-  readonly subject?: string;
-  readonly time?: string;
-  readonly sequence?: string | number;
-  readonly correlationid?: string;
-  readonly data?: Readonly<Record<string, unknown>>;
-}
+import type { LiveEvent } from "./liveEvent.ts";
 
 /** What is listened to. */
 export interface Subscription {

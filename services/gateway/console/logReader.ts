@@ -5,11 +5,7 @@
 import { signal } from "@preact/signals";
 import { apiUrl } from "./base.ts";
 import { connection } from "./connection.ts";
-
-export interface LogLine {
-  readonly text: string;
-  readonly isError: boolean;
-}
+import { createLineSplitter, type LogChunk, type LogLine } from "./logLines.ts";
 
 export interface LogSummary {
   readonly lines?: string;
@@ -32,55 +28,11 @@ export interface LogState {
 
 export const maxLines = 100_000;
 
-// Colours and other commands to a terminal, which this page is not.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const terminalCommands = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
-
-/** A piece of output, or the end of it, as the gateway tells it. Bytes that are no text come in base64 as `data`. */
-interface LogPart {
+/** A piece of output, or the end of it, as the gateway tells it. */
+interface LogPart extends LogChunk {
   readonly type: "log.chunk" | "log.sealed";
   readonly sequence?: string | number;
-  readonly stream?: string;
-  readonly text?: string;
-  readonly data?: string;
   readonly summary?: LogSummary;
-}
-
-type Chunk = Pick<LogPart, "stream" | "text" | "data">;
-
-const encoder = new TextEncoder();
-
-/** Joins chunks to lines; the rest of a line waits for its end. */
-export function createLineSplitter(): {
-  add(chunk: Chunk): readonly LogLine[];
-  /** What was written without a line break at the end. */
-  rest(): readonly LogLine[];
-} {
-  const decoders = { out: new TextDecoder(), err: new TextDecoder() };
-  const open = { out: "", err: "" };
-  const lineOf = (text: string, isError: boolean): LogLine => ({
-    text: text.replace(/\r$/, "").replaceAll(terminalCommands, ""),
-    isError,
-  });
-  return {
-    add({ stream, text, data = "" }) {
-      const isError = stream === "stderr";
-      const which = isError ? "err" : "out";
-      const bytes =
-        text === undefined ? Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)) : encoder.encode(text);
-      const parts = (open[which] + decoders[which].decode(bytes, { stream: true })).split("\n");
-      open[which] = parts.pop() ?? "";
-      return parts.map((text) => lineOf(text, isError));
-    },
-    rest() {
-      const left = (["out", "err"] as const).flatMap((which) =>
-        open[which] === "" ? [] : [lineOf(open[which], which === "err")],
-      );
-      open.out = "";
-      open.err = "";
-      return left;
-    },
-  };
 }
 
 const flushMs = 80;

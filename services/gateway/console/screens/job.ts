@@ -5,7 +5,7 @@ import { cli, curl } from "../commands.ts";
 import { enumWord, whyOf } from "../format.ts";
 import { cancelJobs, pauseJob, resumeJob, retryJobs } from "../jobActions.ts";
 import { useJob } from "../jobDetail.ts";
-import { hasEnded } from "../jobRows.ts";
+import { hasEnded } from "../jobMoves.ts";
 import type { Job, Step } from "../json.ts";
 import { useQuery } from "../query.ts";
 import { link, query, setQuery } from "../router.ts";

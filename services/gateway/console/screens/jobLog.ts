@@ -3,18 +3,12 @@ import { html } from "htm/preact";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { formatBytes, formatCount, plural } from "../format.ts";
-import { type LogLine, type LogState, readLog } from "../logReader.ts";
+import { findLines, type LogLine } from "../logLines.ts";
+import { type LogState, readLog } from "../logReader.ts";
 import { Icon } from "../ui/icon.ts";
 
 const lineHeight = 20;
 const overscan = 20;
-
-/** The numbers of the lines that hold the text, whatever its letters' size. */
-export function findLines(lines: readonly LogLine[], text: string): readonly number[] {
-  if (text === "") return [];
-  const wanted = text.toLowerCase();
-  return lines.flatMap((line, index) => (line.text.toLowerCase().includes(wanted) ? index : []));
-}
 
 function marked(text: string, wanted: string): ComponentChildren {
   if (wanted === "") return text;

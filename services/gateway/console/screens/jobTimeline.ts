@@ -1,7 +1,7 @@
 /** When each step waited, ran, and waited again: one bar per step, from the first fact to the last. */
 import { html } from "htm/preact";
 import { formatSpan, whyOf } from "../format.ts";
-import { hasEnded } from "../jobRows.ts";
+import { hasEnded } from "../jobMoves.ts";
 import { extentOf, type Row, type Segment, timelineOf } from "../jobTimeline.ts";
 import type { Fact, Job } from "../json.ts";
 import { now } from "../query.ts";
