@@ -21,9 +21,16 @@ export type Json<T> =
           : T;
 
 import type { Execution as ExecutionMessage } from "@capstan/proto/capstan/execution/v1/execution.ts";
+import type { Worker as WorkerMessage } from "@capstan/proto/capstan/execution/v1/worker.ts";
 import type { Job as JobMessage, Step as StepMessage } from "@capstan/proto/capstan/job/v1/job.ts";
 import type { Event as EventMessage } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import type { Schedule as ScheduleMessage } from "@capstan/proto/capstan/job/v1/schedule.ts";
 import type { JobSpec as JobSpecMessage, StepSpec as StepSpecMessage } from "@capstan/proto/capstan/job/v1/spec.ts";
+import type { Template as TemplateMessage } from "@capstan/proto/capstan/job/v1/template.ts";
+import type { QueueView as QueueMessage } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
+import type { Saga as SagaMessage } from "@capstan/proto/capstan/orchestrator/v1/saga.ts";
+import type { DeadLetter as DeadLetterMessage } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
+import type { Provider as ProviderMessage } from "@capstan/proto/capstan/provider/v1/provider.ts";
 
 export type Job = Json<JobMessage>;
 export type Step = Json<StepMessage>;
@@ -31,3 +38,10 @@ export type JobSpec = Json<JobSpecMessage>;
 export type StepSpec = Json<StepSpecMessage>;
 export type Fact = Json<EventMessage>;
 export type Execution = Json<ExecutionMessage>;
+export type Provider = Json<ProviderMessage>;
+export type Worker = Json<WorkerMessage>;
+export type QueueView = Json<QueueMessage>;
+export type Schedule = Json<ScheduleMessage>;
+export type Template = Json<TemplateMessage>;
+export type Saga = Json<SagaMessage>;
+export type DeadLetter = Json<DeadLetterMessage>;

@@ -41,10 +41,27 @@ export const navigation: readonly { readonly title: string; readonly entries: re
       { pattern: "new", title: "New job", icon: "plus", key: "n", load: () => import("./screens/newJob.ts") },
     ],
   },
+  {
+    title: "Where and when",
+    entries: [
+      {
+        pattern: "providers",
+        title: "Providers",
+        icon: "provider",
+        key: "p",
+        load: () => import("./screens/providers.ts"),
+      },
+      { pattern: "queues", title: "Queues", icon: "queue", key: "q", load: () => import("./screens/queues.ts") },
+    ],
+  },
 ];
 
 /** Screens that others lead to. */
-export const others: readonly ScreenEntry[] = [{ pattern: "jobs/:id", load: () => import("./screens/job.ts") }];
+export const others: readonly ScreenEntry[] = [
+  { pattern: "jobs/:id", load: () => import("./screens/job.ts") },
+  { pattern: "providers/:name", load: () => import("./screens/provider.ts") },
+  { pattern: "queues/:name", load: () => import("./screens/queue.ts") },
+];
 
 /** The screen at the bare address. */
 export const home = "overview";

@@ -36,10 +36,11 @@ export const filterFields: FilterFields = {
     type: "enum",
     values: ["WAITING", "RESERVED", "STARTED", "SETTLING", "DONE", "COMPENSATING", "COMPENSATED", "PARKED"],
   },
+  queue: { type: "string" },
   create_time: { type: "time" },
 };
 
-const filterColumns = { job_id: "job_id", step: "step", stage: "stage", create_time: "create_time" };
+const filterColumns = { job_id: "job_id", step: "step", stage: "stage", queue: "queue", create_time: "create_time" };
 
 export async function getSaga(db: Db, tenant: string, id: string): Promise<SagaView | null> {
   const { rows } = await db.query<SagaView>({

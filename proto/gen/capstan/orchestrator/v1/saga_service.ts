@@ -36,7 +36,7 @@ export interface ListSagasRequest {
   pageSize: number;
   /** `next_page_token` of the page before; only with the same filter. */
   pageToken: string;
-  /** AIP-160 over `job_id`, `step`, `stage`, `create_time`. */
+  /** AIP-160 over `job_id`, `step`, `stage`, `queue`, `create_time`: `queue = mail AND stage = WAITING`. */
   filter: string;
 }
 
