@@ -30,7 +30,7 @@ const root = join(import.meta.dirname, "../..");
 type Method = MethodDefinition<unknown, unknown>;
 
 /** Every method of every contract of a context. */
-async function methodsOf(context: ServiceName | "system"): Promise<readonly Method[]> {
+async function methodsOf(context: ServiceName | "system" | "gateway"): Promise<readonly Method[]> {
   const directory = join(root, "proto/gen/capstan", context, "v1");
   const files = (await readdir(directory)).filter((name) => name.endsWith("_service.ts"));
   expect(files).not.toEqual([]);
@@ -73,7 +73,7 @@ const brokenCodes = [
   status.DEADLINE_EXCEEDED,
 ];
 
-async function expectAnswers(address: string, context: ServiceName | "system"): Promise<void> {
+async function expectAnswers(address: string, context: ServiceName | "system" | "gateway"): Promise<void> {
   for (const method of await methodsOf(context)) {
     const code = await callEmpty(address, method);
     expect(brokenCodes, `${method.path} answered ${status[code]}`).not.toContain(code);
@@ -205,6 +205,7 @@ describe("all services in one process", () => {
   test.each([
     ...serviceNames,
     "system",
+    "gateway",
   ] as const)("its one address answers every RPC of the %s contracts", async (name) => {
     await expectAnswers(standalone.grpcAddress, name);
   });

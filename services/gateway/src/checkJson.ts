@@ -10,15 +10,23 @@ import { createSchemas } from "./jsonSchema.ts";
 
 const maxViolations = 50;
 
-// https://www.rfc-editor.org/rfc/rfc3339#section-5.6; whether such a day exists is found when it is read.
-const dateTime = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/;
+// https://www.rfc-editor.org/rfc/rfc3339#section-5.6
+const dateTime = /^(\d{4}-\d{2}-\d{2})[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/;
+
+/** Whether text is a time that there is: the 31st of February would otherwise be taken for the 3rd of March. */
+function isTime(text: string): boolean {
+  const [, day = ""] = dateTime.exec(text) ?? [];
+  const midnight = new Date(`${day}T00:00:00Z`);
+  if (Number.isNaN(midnight.getTime()) || !midnight.toISOString().startsWith(day)) return false;
+  return !Number.isNaN(Date.parse(text.toUpperCase()));
+}
 
 /** Gives back what is wrong with a message as JSON; nothing if all is well. A message's schema is compiled when it is first needed. */
 export function createJsonCheck(
   rpcs: readonly Rpc[],
 ): (message: DescMessage, json: unknown) => readonly FieldViolation[] {
   const ajv = new Ajv2020({ allErrors: true, strict: false, verbose: false, inlineRefs: false });
-  ajv.addFormat("date-time", dateTime);
+  ajv.addFormat("date-time", { type: "string", validate: isTime });
   for (const format of ["int32", "int64", "double", "float"]) ajv.addFormat(format, true);
   const schemas = createSchemas(rpcs, { refPrefix: "capstan#/components/" });
   ajv.addSchema({ $id: "capstan", components: schemas.components });

@@ -3,14 +3,23 @@
  * limits, and errors as problems. What is served below the public path is registered by others.
  */
 import { randomUUID } from "node:crypto";
+import type { Duplex } from "node:stream";
 import { addressInUse } from "@capstan/grpc";
 import type { Logger } from "@capstan/service";
 import cors from "@fastify/cors";
-import { type FastifyBaseLogger, type FastifyError, type FastifyInstance, fastify, LogController } from "fastify";
+import {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from "fastify";
 import type { Config } from "./config.ts";
 import { createGuards } from "./guards.ts";
 import { acceptJson } from "./jsonBody.ts";
-import { HttpRefusal, toProblem } from "./problem.ts";
+import { HttpRefusal, problemType, toProblem } from "./problem.ts";
 import { limitRequests } from "./rateLimit.ts";
 
 export const maxBodyBytes = 4 * 1024 * 1024;
@@ -30,6 +39,12 @@ export async function createHttpServer(
   log: Logger,
 ): Promise<FastifyInstance> {
   const proxies = config.CAPSTAN_HTTP_TRUSTED_PROXIES;
+  const sendProblem = (thrown: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
+    const path = request.url.split("?")[0] ?? "";
+    const { problem, headers } = toProblem(asRefusal(thrown), { path, requestId: request.id });
+    if (problem.status === 500) log.error({ err: thrown, requestId: request.id, path }, "request failed");
+    return reply.code(problem.status).headers(headers).serializer(JSON.stringify).send(problem);
+  };
   const guards = createGuards({ hosts: config.CAPSTAN_HTTP_HOSTS, origins: config.CAPSTAN_HTTP_ORIGINS });
   const http: FastifyInstance = fastify({
     loggerInstance: log as FastifyBaseLogger,
@@ -43,6 +58,8 @@ export async function createHttpServer(
     return503OnClosing: true,
     trustProxy: proxies.length === 0 ? false : proxies,
     routerOptions: { maxParamLength: 1_024, ignoreTrailingSlash: false },
+    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket),
     genReqId: ({ headers }) => {
       const given = headers["x-request-id"];
       return typeof given === "string" && requestIdPattern.test(given) ? given : randomUUID();
@@ -65,12 +82,7 @@ export async function createHttpServer(
     strictPreflight: false,
   });
 
-  http.setErrorHandler((thrown: FastifyError, request, reply) => {
-    const path = request.url.split("?")[0] ?? "";
-    const { problem, headers } = toProblem(asRefusal(thrown), { path, requestId: request.id });
-    if (problem.status === 500) log.error({ err: thrown, requestId: request.id, path }, "request failed");
-    return reply.code(problem.status).headers(headers).serializer(JSON.stringify).send(problem);
-  });
+  http.setErrorHandler(sendProblem);
   http.setNotFoundHandler((request) => {
     throw new HttpRefusal(404, {
       code: "NOT_FOUND",
@@ -99,12 +111,59 @@ export async function listen(http: FastifyInstance, address: string): Promise<st
   return `${address.slice(0, colon)}:${port}`;
 }
 
+const drainMs = 10_000;
+
+/**
+ * Takes no new requests, lets those under way end for 10 s, then cuts off what is left. Node by itself would wait for connections on
+ * which nothing was ever asked until it next looks for slow ones, which is every 30 s.
+ */
+export function createClose(http: FastifyInstance): () => Promise<void> {
+  let underWay = 0;
+  let isClosing = false;
+  const cutOff = () => http.server.closeAllConnections();
+  http.server.on("request", (_, response) => {
+    underWay += 1;
+    response.once("close", () => {
+      underWay -= 1;
+      if (isClosing && underWay === 0) cutOff();
+    });
+  });
+  return async () => {
+    isClosing = true;
+    const late = setTimeout(cutOff, drainMs);
+    const closed = http.close();
+    if (underWay === 0) cutOff();
+    await closed;
+    clearTimeout(late);
+  };
+}
+
 function urlTooLong(): HttpRefusal {
   return new HttpRefusal(414, {
     code: "INVALID_ARGUMENT",
     reason: "URL_TOO_LONG",
     message: `the URL is longer than ${maxUrlBytes} bytes`,
   });
+}
+
+/** What is no request at all is answered and its connection closed; there is nothing to tell the path or an id from. */
+function refuseConnection({ code }: { readonly code?: string }, socket: Duplex): void {
+  if (code === "ECONNRESET" || !socket.writable) return void socket.destroy();
+  const [status, reason, message] =
+    code === "HPE_HEADER_OVERFLOW"
+      ? [431, "HEADERS_TOO_LARGE", `the headers are larger than ${maxHeaderBytes} bytes`]
+      : code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? [408, "REQUEST_TOO_SLOW", "the request did not come within its time"]
+        : [400, "REQUEST_NOT_HTTP", "the request is not HTTP"];
+  const refusal = new HttpRefusal(Number(status), {
+    code: "INVALID_ARGUMENT",
+    reason: String(reason),
+    message: String(message),
+  });
+  const { problem } = toProblem(refusal, { path: "", requestId: randomUUID() });
+  const body = JSON.stringify(problem);
+  const head = `HTTP/1.1 ${problem.status} ${problem.title}\r\ncontent-type: ${problemType}\r\n`;
+  socket.end(`${head}content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`);
 }
 
 /** What Fastify itself refuses, in our words. */

@@ -13,7 +13,15 @@ import { serveConnect } from "./connectDoor.ts";
 import { readContracts } from "./contracts.ts";
 import { serveDocs } from "./docs.ts";
 import { openFrontDoor } from "./frontDoor.ts";
-import { createHttpServer, listen, maxBodyBytes, maxHeaderBytes, maxUrlBytes, rateWindowMs } from "./httpServer.ts";
+import {
+  createClose,
+  createHttpServer,
+  listen,
+  maxBodyBytes,
+  maxHeaderBytes,
+  maxUrlBytes,
+  rateWindowMs,
+} from "./httpServer.ts";
 import { maxDepth } from "./jsonBody.ts";
 import { servePage } from "./page.ts";
 import { createPlatformService, version } from "./platformService.ts";
@@ -68,8 +76,8 @@ export async function start(app: App, config: Config): Promise<Started> {
   serveDocs(http, { contracts, version, publicPath });
   await serveConnect(http, { contracts, upstreams, publicPath });
   servePage(http, publicPath);
+  app.onStop(createClose(http));
   const httpAddress = await listen(http, config.CAPSTAN_HTTP_ADDRESS);
-  app.onStop(() => http.close());
   return { httpAddress, openFrontDoor: () => openFrontDoor(app, contracts, upstreams) };
 }
 
