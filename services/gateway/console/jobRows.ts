@@ -8,7 +8,7 @@ import { get } from "./api.ts";
 import { epoch } from "./connection.ts";
 import { type JobRow, mergeTop, toRow, withFact } from "./jobMoves.ts";
 import type { Job } from "./json.ts";
-import { useLive } from "./live.ts";
+import { liveState, useLive } from "./live.ts";
 import type { LiveEvent } from "./liveEvent.ts";
 
 export interface JobList {
@@ -134,11 +134,15 @@ export function useJobRows(filter: string, orderBy: string) {
   );
   useEffect(() => {
     const back = () => {
-      if (!document.hidden || window.scrollY <= topPixels) jobs.refreshSoon();
+      if (!document.hidden && window.scrollY <= topPixels) jobs.refreshSoon();
     };
     document.addEventListener("visibilitychange", back);
-    // What no fact tells, as that a job was removed by retention, and all of it while there is no live connection.
-    const timer = setInterval(back, 15_000);
+    let ticks = 0;
+    // Now and then for what no fact tells, as that a job was removed by retention; often while there is no live connection.
+    const timer = setInterval(() => {
+      ticks += 1;
+      if (liveState.value !== "on" || ticks % 5 === 0) back();
+    }, 3_000);
     return () => {
       document.removeEventListener("visibilitychange", back);
       clearInterval(timer);
