@@ -5,17 +5,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Fault, Injected, Scene } from "./fault.ts";
 import { linkFaults } from "./linkFaults.ts";
+import { natsFaults } from "./natsFaults.ts";
 import type { Node } from "./node.ts";
 import type { Platform } from "./platform.ts";
+import { postgresFaults } from "./postgresFaults.ts";
 import type { LinkProxy } from "./proxy.ts";
 import { createRandom } from "./random.ts";
 import { serviceFaults } from "./serviceFaults.ts";
-import { storeFaults } from "./storeFaults.ts";
 import { workloadFaults } from "./workloadFaults.ts";
 
 export const faults: Readonly<Record<string, Fault>> = {
   ...serviceFaults,
-  ...storeFaults,
+  ...postgresFaults,
+  ...natsFaults,
   ...linkFaults,
   ...workloadFaults,
 };

@@ -11,6 +11,8 @@ export interface Store {
   readonly name: "Postgres" | "NATS";
   readonly url: string;
   readonly port: number;
+  /** Where the server keeps everything. */
+  readonly directory: string;
   /** Null, with the reason, where a small disk cannot be had. */
   readonly disk: Disk | null;
   readonly whyNoDisk: string;
@@ -72,6 +74,7 @@ async function openStore(
     name,
     url: server.url,
     port: server.port,
+    directory,
     disk,
     whyNoDisk,
     kill: async () => {
