@@ -32,8 +32,9 @@ export const postgresFaults = {
       const since = performance.now();
       await postgres.kill();
       await postgres.start();
+      const restartMs = performance.now() - since;
       const { acceptedMs, endedMs } = await probes.untilServing(since);
-      return done("Postgres", { "first submit": acceptedMs, recovery: endedMs });
+      return done("Postgres", { restart: restartMs, "first submit": acceptedMs, recovery: endedMs });
     },
   },
   "freeze-postgres": {
