@@ -97,3 +97,17 @@ describe.each([
     expect((await idsOn(stream)).slice(before)).toEqual(large.map(idOf));
   });
 });
+
+test("where the stream is gone and somebody listens to its subjects, publishing is answered in time, and goes on with a new stream", async () => {
+  const publish = createPublisher({ nc, context: "job", db: pool, log });
+  const facts = factsOf("job", 3);
+  await publishAll(publish, facts);
+  const listener = await connectNats({ url: nats.url, name: "listener", log });
+  listener.subscribe("capstan.v1.>"); // so that the server does not tell that nobody takes them
+  await listener.flush();
+  await (await jetstreamManager(nc)).streams.delete("CAPSTAN_JOB");
+  const more = factsOf("job", 3);
+  expect(await publish(more)).toEqual([false, false, false]);
+  await publishAll(publish, more);
+  await listener.close();
+});

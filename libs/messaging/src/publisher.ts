@@ -27,6 +27,7 @@ export interface PublisherOptions {
 export type Publish = (facts: readonly StoredFact[]) => Promise<readonly boolean[]>;
 
 const deadlineMs = 5_000;
+const noAnswer = `no answer within ${deadlineMs} ms`;
 
 /**
  * Gives back what `startRelay` needs. Makes the stream, watches that it stays the same one, and has everything published again when
@@ -52,12 +53,18 @@ export function createPublisher({ nc, context, db, log, replicas = 1 }: Publishe
 
   return async (facts) => {
     if (!watch.isUsable()) return facts.map(() => false);
-    const deadline = setTimeout(() => inbox.giveUp(`no answer within ${deadlineMs} ms`), deadlineMs);
+    // Whatever waits then is answered, and nothing waits any more: where others listen to a subject that no stream takes, nobody
+    // tells us that it is missing.
+    const late = new AbortController();
+    const deadline = setTimeout(() => {
+      late.abort();
+      inbox.giveUp(noAnswer);
+    }, deadlineMs);
     const stored = facts.map(() => false);
     const isTogether = facts.length > 1 && watch.takesBatches() && (await publishTogether(facts));
     const outcomes = isTogether
       ? []
-      : await Promise.all(lanesOf(facts).map((lane) => publishLane(inbox, context, facts, lane, stored)));
+      : await Promise.all(lanesOf(facts).map((lane) => publishLane(inbox, context, facts, lane, stored, late.signal)));
     clearTimeout(deadline);
     if (isTogether) stored.fill(true);
     count(published, context, stored);
@@ -89,10 +96,12 @@ async function publishLane(
   facts: readonly StoredFact[],
   lane: readonly number[],
   stored: boolean[],
+  late: AbortSignal,
 ): Promise<PublishFailure> {
   for (const at of lane) {
     const fact = facts[at];
     if (fact === undefined) continue;
+    if (late.aborted) return noAnswer;
     try {
       const failure = await inbox.publish(factSubject(context, fact), Buffer.from(fact.json), encodeHeaders(fact));
       if (failure !== null) return failure;
