@@ -11,6 +11,14 @@ const list = (pattern: RegExp, error: string) =>
     .transform((text) => text.split(",").flatMap((part) => part.trim().toLowerCase() || []))
     .refine((parts) => parts.every((part) => pattern.test(part)), error);
 
+const count = (least: number, most: number, usual: number) =>
+  z.coerce
+    .number()
+    .int("must be a whole number")
+    .min(least, `must be at least ${least}`)
+    .max(most, `must be at most ${most}`)
+    .default(usual);
+
 export const configSchema = z.object({
   ...baseConfig,
   CAPSTAN_GRPC_ADDRESS: address.default("127.0.0.1:7107"),
@@ -43,6 +51,11 @@ export const configSchema = z.object({
     .stringbool({ error: "must be true or false" })
     .default(false)
     .describe("Whether answers are checked against their schemas, as requests always are; for tests"),
+  CAPSTAN_LIVE_MAX_SESSIONS: count(1, 100_000, 5_000).describe("Live clients of this process at most"),
+  CAPSTAN_LIVE_MAX_SUBSCRIPTIONS: count(1, 10_000, 100).describe("Subscriptions of one WebSocket at most"),
+  CAPSTAN_LIVE_MAX_MESSAGE_BYTES: count(1_024, 1_048_576, 16_384).describe("Bytes of a message on a WebSocket at most"),
+  CAPSTAN_LIVE_MAX_REPLAY: count(0, 2_000, 1_000).describe("Past events that a live client may ask for at most"),
+  CAPSTAN_LIVE_HEARTBEAT_MS: count(1_000, 60_000, 15_000).describe("How often live clients are told that we are there"),
   CAPSTAN_JOB_ADDRESS: address.default("127.0.0.1:7101").describe("gRPC address of the job service"),
   CAPSTAN_PROVIDER_ADDRESS: address.default("127.0.0.1:7102").describe("gRPC address of the provider service"),
   CAPSTAN_EXECUTION_ADDRESS: address.default("127.0.0.1:7103").describe("gRPC address of the execution service"),

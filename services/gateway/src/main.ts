@@ -23,6 +23,7 @@ import {
   rateWindowMs,
 } from "./httpServer.ts";
 import { maxDepth } from "./jsonBody.ts";
+import { createLive } from "./live.ts";
 import { servePage } from "./page.ts";
 import { createPlatformService, version } from "./platformService.ts";
 import { createSessionService } from "./sessionService.ts";
@@ -75,9 +76,13 @@ export async function start(app: App, config: Config): Promise<Started> {
   serveApi(http, { contracts, upstreams, publicPath, checkAnswers: config.CAPSTAN_HTTP_CHECK_ANSWERS });
   serveDocs(http, { contracts, version, publicPath });
   await serveConnect(http, { contracts, upstreams, publicPath });
+  const live = createLive({ app, config, pool, nats });
+  await live.register(http);
   servePage(http, publicPath);
   app.onStop(createClose(http));
   const httpAddress = await listen(http, config.CAPSTAN_HTTP_ADDRESS);
+  // First of all: a stream that is open would keep the server from closing.
+  app.onStop(() => live.close());
   return { httpAddress, openFrontDoor: () => openFrontDoor(app, contracts, upstreams) };
 }
 

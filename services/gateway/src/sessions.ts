@@ -22,6 +22,8 @@ export interface Sessions {
   /** Refuses with RESOURCE_EXHAUSTED when there are as many as may be. */
   open(client: SessionClient): OpenSession;
   readonly size: number;
+  /** Events of all sessions that there were in this process. */
+  totals(): Pick<SessionCounts, "deliveredEvents" | "droppedEvents">;
   /** Saves what is not saved; nothing may be opened any more. */
   close(): Promise<void>;
 }
@@ -57,6 +59,7 @@ export function createSessions({ app, pool, maxSessions, heartbeatMs }: Sessions
   let isKnown = false; // whether our row is there
   let hasSwept = false;
   let keptTime = 0;
+  const ended = { deliveredEvents: 0, droppedEvents: 0 };
 
   async function once(): Promise<boolean> {
     const isDue = live.size > 0 && Date.now() - keptTime >= 0.8 * heartbeatMs;
@@ -95,6 +98,14 @@ export function createSessions({ app, pool, maxSessions, heartbeatMs }: Sessions
     get size() {
       return live.size;
     },
+    totals() {
+      const sum = { ...ended };
+      for (const { counts } of live.values()) {
+        sum.deliveredEvents += counts.deliveredEvents;
+        sum.droppedEvents += counts.droppedEvents;
+      }
+      return sum;
+    },
     open(client) {
       if (live.size >= maxSessions) throw tooMany(maxSessions);
       const now = new Date();
@@ -124,6 +135,8 @@ export function createSessions({ app, pool, maxSessions, heartbeatMs }: Sessions
           session.endTime = new Date();
           session.reason = reason;
           session.counts.subscriptions = 0;
+          ended.deliveredEvents += session.counts.deliveredEvents;
+          ended.droppedEvents += session.counts.droppedEvents;
           unsaved.set(session.id, session);
           loop.wake();
         },
