@@ -247,27 +247,44 @@ test("streams are refused as any request is: all bad parameters at once, what is
   expect((await fetch(api("live"))).status).toBe(426);
 });
 
-test("a job that is followed by a slow socket is told whole, and a slow stream of all jobs loses nothing", async () => {
+test("a slow stream of all jobs loses nothing, and a slow socket is told how much it was not told, and of one job all", async () => {
   const { capstan } = platform();
-  const slow = await openSse(api("jobs:watch?types=job.submitted"));
+  const submitted = "types=job.submitted";
+  const slow = await openSse(api(`jobs:watch?${submitted}`));
   await eventually(() => expect(slow.lastEventId).not.toBe(""));
   slow.pause();
-  const requests = numbers(300).map((number) =>
-    requestOf(
-      { command: ["true"], env: { PADDING: "x".repeat(60_000) } },
-      { name: `large-${number}`, notBefore: new Date(Date.now() + 86_400_000) },
-    ),
-  );
-  const { results } = await capstan.jobs.submitJobs({ requests: requests.slice(0, 60) });
-  for (let from = 60; from < 300; from += 60) {
-    results.push(...(await capstan.jobs.submitJobs({ requests: requests.slice(from, from + 60) })).results);
+  const job = await submit(capstan, sh("sleep 1"));
+  const client = await openSocket(api("live"));
+  const { sessionId } = await client.next({ type: "welcome" });
+  client.say({ type: "subscribe", id: "jobs", topic: "jobs", filter: { types: ["job.submitted"] } });
+  client.say({ type: "subscribe", id: "job", topic: "job", filter: { jobId: job.id }, afterSequence: 0 });
+  await eventually(() => expect(client.messages.filter(({ type }) => type === "subscribed")).toHaveLength(2));
+  client.socket.pause();
+  // More than the sockets of both sides hold.
+  const step = { command: ["true"], env: { PADDING: "x".repeat(120_000) } };
+  const notBefore = new Date(Date.now() + 86_400_000);
+  const requests = numbers(120).map((number) => requestOf(step, { name: `large-${number}`, notBefore }));
+  const ids: string[] = [];
+  for (const from of [0, 20, 40, 60, 80, 100]) {
+    const { results } = await capstan.jobs.submitJobs({ requests: requests.slice(from, from + 20) });
+    ids.push(...results.flatMap(({ outcome }) => (outcome?.$case === "accepted" ? [outcome.value.jobId] : [])));
   }
-  const ids = results.flatMap(({ outcome }) => (outcome?.$case === "accepted" ? [outcome.value.jobId] : []));
-  expect(ids).toHaveLength(300);
+  expect(ids).toHaveLength(120);
+  await untilEnded(capstan, job);
+  const session = async () =>
+    (await (await fetch(api(`sessions/${sessionId}`))).json()) as { session: { droppedEvents: string } };
+  await eventually(async () => expect(Number((await session()).session.droppedEvents)).toBeGreaterThan(0));
+  client.socket.resume();
   slow.read();
-  await eventually(() => expect(new Set(eventsOf(slow).map(({ subject }) => subject)).size).toBe(300), 30_000);
-  expect(slow.messages).toHaveLength(300);
+  await eventually(() => expect(eventsOf(slow).map(({ subject }) => subject)).toEqual([job.id, ...ids]), 30_000);
+  await client.next({ type: "unsubscribed", id: "job" });
+  const log = await listEvents(capstan, job.id);
+  expect(client.events("job").map(({ id }) => id)).toEqual(log.map(({ id }) => id));
+  const dropped = client.messages.flatMap(({ type, id, count }) =>
+    type === "dropped" && id === "jobs" ? [Number(count)] : [],
+  );
+  expect(client.events("jobs").length + dropped.reduce((sum, count) => sum + count, 0)).toBe(120);
   slow.close();
+  client.close();
   await Promise.all(ids.map((jobId) => capstan.jobs.cancelJob({ jobId, message: "" })));
-  await untilEnded(capstan, { id: ids[0] ?? "" });
 });

@@ -83,7 +83,7 @@ async function watchJob(request: FastifyRequest, reply: FastifyReply, deps: Live
       begun.reject(error);
     },
   });
-  request.raw.socket.once("close", () => {
+  reply.raw.once("close", () => {
     following.stop();
     session.end("CLIENT_LEFT");
   });
@@ -120,7 +120,7 @@ async function tailLog(request: FastifyRequest, reply: FastifyReply, deps: LiveD
   const session = open(request, query, deps);
   const executionId = idOf(request, "execution_id");
   const reading = new AbortController();
-  request.raw.socket.once("close", () => reading.abort());
+  reply.raw.once("close", () => reading.abort());
   try {
     const wanted = { executionId, afterSequence: afterSequence ?? 0 };
     const parts = await openLog(deps.executions, wanted, reading.signal);
