@@ -1,7 +1,7 @@
 /** Words, times and amounts as people read them; the same as on the command line. */
 
 const prefix =
-  /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|WORKER_STATE|KEY_POLICY|WAIT_ACTION|TEMPLATE_STATE|PARAMETER_TYPE|SCHEDULE_STATE|SCHEDULE_REASON|OVERLAP_POLICY|MISSED_RUN_POLICY|CLOCK_CHANGE|LOG_STREAM|TIMEOUT_OUTCOME|HEALTH_STATE|REASON)_/;
+  /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|WORKER_STATE|KEY_POLICY|WAIT_ACTION|TEMPLATE_STATE|PARAMETER_TYPE|SCHEDULE_STATE|SCHEDULE_REASON|OVERLAP_POLICY|MISSED_RUN_POLICY|CLOCK_CHANGE|LOG_STREAM|TIMEOUT_OUTCOME|HEALTH_STATE|SESSION_KIND|SESSION_STATE|SESSION_REASON|REASON)_/;
 
 /** `JOB_STATE_TIMED_OUT` is TIMED_OUT; what is not given is empty. */
 export function enumWord(name: string | undefined): string {
@@ -49,6 +49,13 @@ export function formatSpan(milliseconds: number): string {
 /** Milliseconds of a protobuf duration such as `1.5s`; NaN of what is absent. */
 export function durationMs(text: string | undefined): number {
   return text === undefined ? Number.NaN : Number.parseFloat(text) * 1_000;
+}
+
+/** A length that somebody has set, without what is nought: `20s`, `1m`, `1h 30m`. */
+export function formatLength(text: string | undefined): string {
+  return formatSpan(durationMs(text))
+    .replace(/\.0s$/, "s")
+    .replace(/ 0[smh]$/, "");
 }
 
 const dateTime = new Intl.DateTimeFormat(undefined, {

@@ -96,11 +96,11 @@ export function resumeJob({ id }: JobName): Promise<boolean> {
   return act(() => post(`jobs/${id}:resume`), "Goes on");
 }
 
-/** Says what has become of one call; true if it was done. */
-export async function act(work: () => Promise<unknown>, done: string): Promise<boolean> {
+/** Says what has become of one call, unless `done` is null; true if it was done. */
+export async function act(work: () => Promise<unknown>, done: string | null): Promise<boolean> {
   try {
     await work();
-    say(done);
+    if (done !== null) say(done);
     return true;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;

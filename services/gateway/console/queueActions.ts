@@ -1,6 +1,6 @@
 /** What can be done with a queue, and what it allows in words. */
 import { post } from "./api.ts";
-import { durationMs, formatCount, formatSpan, humanWord, plural } from "./format.ts";
+import { durationMs, formatCount, formatLength, humanWord, plural } from "./format.ts";
 import { act } from "./jobActions.ts";
 import type { QueueView } from "./json.ts";
 import { ask, whyAsked } from "./ui/dialog.ts";
@@ -17,7 +17,9 @@ export function rateText(rate: Rate | undefined): string {
   const ms = durationMs(rate?.period);
   const named: Readonly<Record<number, string>> = { 1000: "second", 60000: "minute", 3600000: "hour", 86400000: "day" };
   const unit = named[ms];
-  return unit === undefined ? `${formatCount(count)} in ${formatSpan(ms)}` : `${formatCount(count)} a ${unit}`;
+  return unit === undefined
+    ? `${formatCount(count)} in ${formatLength(rate?.period)}`
+    : `${formatCount(count)} a ${unit}`;
 }
 
 const policies: Readonly<Record<string, string>> = {
@@ -48,7 +50,7 @@ const actions: Readonly<Record<string, string>> = {
 export function waitRuleText({ reason, after, action, providerKind }: WaitRule): string {
   const why = humanWord(reason);
   const target = providerKind ? `: ${providerKind.toLowerCase()}` : "";
-  return `after ${formatSpan(durationMs(after))} ${why === "" ? "of waiting" : `of “${why}”`}, ${actions[action ?? ""] ?? ""}${target}`;
+  return `after ${formatLength(after)} ${why === "" ? "of waiting" : `of “${why}”`}, ${actions[action ?? ""] ?? ""}${target}`;
 }
 
 /** Its turn beside the other queues, from 0 to 1. */

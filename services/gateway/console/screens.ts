@@ -52,6 +52,28 @@ export const navigation: readonly { readonly title: string; readonly entries: re
         load: () => import("./screens/providers.ts"),
       },
       { pattern: "queues", title: "Queues", icon: "queue", key: "q", load: () => import("./screens/queues.ts") },
+      {
+        pattern: "schedules",
+        title: "Schedules",
+        icon: "schedule",
+        key: "s",
+        load: () => import("./screens/schedules.ts"),
+      },
+      {
+        pattern: "templates",
+        title: "Templates",
+        icon: "template",
+        key: "t",
+        load: () => import("./screens/templates.ts"),
+      },
+    ],
+  },
+  {
+    title: "Under the hood",
+    entries: [
+      { pattern: "sagas", title: "Sagas", icon: "saga", key: "a", load: () => import("./screens/sagas.ts") },
+      { pattern: "events", title: "Events", icon: "event", key: "e", load: () => import("./screens/events.ts") },
+      { pattern: "system", title: "System", icon: "system", key: "y", load: () => import("./screens/system.ts") },
     ],
   },
 ];
@@ -61,6 +83,11 @@ export const others: readonly ScreenEntry[] = [
   { pattern: "jobs/:id", load: () => import("./screens/job.ts") },
   { pattern: "providers/:name", load: () => import("./screens/provider.ts") },
   { pattern: "queues/:name", load: () => import("./screens/queue.ts") },
+  { pattern: "schedules/new", load: () => import("./screens/scheduleForm.ts") },
+  { pattern: "schedules/:name", load: () => import("./screens/schedule.ts") },
+  { pattern: "schedules/:name/edit", load: () => import("./screens/scheduleForm.ts") },
+  { pattern: "templates/:name", load: () => import("./screens/template.ts") },
+  { pattern: "sagas/:id", load: () => import("./screens/saga.ts") },
 ];
 
 /** The screen at the bare address. */

@@ -2,7 +2,7 @@
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { call, get } from "../api.ts";
-import { durationMs, formatCount, formatSpan, humanWord, plural } from "../format.ts";
+import { formatCount, formatLength, humanWord, plural } from "../format.ts";
 import { act } from "../jobActions.ts";
 import type { QueueView, Saga } from "../json.ts";
 import { type List, type ListQuery, useFacts, useList } from "../list.ts";
@@ -69,7 +69,7 @@ function Figures({ view }: { view: QueueView }) {
   ] as const;
   return html`<div class="tiles">${figures.map(
     ([title, value, under]) =>
-      html`<div class="panel tile" key=${title}><h2>${title}</h2><b class="number">${value}</b><span class="quiet small">${under || " "}</span></div>`,
+      html`<div class="tile" key=${title}><span class="quiet small">${title}</span><b class="figure number">${value}</b><span class="quiet small">${under || "\u00a0"}</span></div>`,
   )}</div>`;
 }
 
@@ -92,7 +92,7 @@ function Limits({ view }: { view: QueueView }) {
       ],
       ["Begins per key", rateText(settings.ratePerKey) || "any number"],
       ["Pending jobs", settings.maxDepth ? formatCount(settings.maxDepth) : "any number"],
-      ["Ageing", settings.ageing && `${formatSpan(durationMs(settings.ageing))} a point`],
+      ["Ageing", settings.ageing && `${formatLength(settings.ageing)} a point`],
       ["Last changed", view.queue?.updateTime && html`<${Clock} time=${view.queue.updateTime} />`],
     ]} />
     ${rules.length > 0 && html`<h3 class="part">What waits too long</h3><ul class="lines">${rules.map((rule, index) => html`<li key=${index}>${waitRuleText(rule)}</li>`)}</ul>`}
