@@ -11,6 +11,7 @@ export interface Place {
   readonly word?: string;
 }
 
+/** All but `block`, of which bad days are made. */
 export const modes = ["kill", "doThenKill", "throw", "doThenThrow", "delay", "hang"] as const satisfies FailpointMode[];
 
 /** Modes that a point does not have, and why. */

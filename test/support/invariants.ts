@@ -25,12 +25,14 @@ export interface ExpectOptions {
   readonly acknowledged?: readonly string[];
   /** How long the platform may take to come to rest; 60,000 when absent. */
   readonly timeoutMs?: number;
+  /** Those that what was done to the platform breaks by its nature, such as a stream that knows more than a database from a backup. */
+  readonly but?: readonly InvariantName[];
 }
 
 /** Waits until nothing is under way, then fails with every invariant that is broken and what breaks it. */
 export async function expectNoViolations(
   platform: Pick<Platform, "database" | "nats" | "engine">,
-  { acknowledged = [], timeoutMs = 60_000 }: ExpectOptions = {},
+  { acknowledged = [], timeoutMs = 60_000, but = [] }: ExpectOptions = {},
 ): Promise<void> {
   const client = new Client({ connectionString: platform.database.adminUrl });
   await client.connect();
@@ -40,7 +42,8 @@ export async function expectNoViolations(
       broker: await readBroker(platform.nats.url),
       acknowledged,
     };
-    expect(await findViolations(client, observed)).toEqual([]);
+    const violations = await findViolations(client, observed);
+    expect(violations.filter(({ name }) => !but.includes(name))).toEqual([]);
   };
   try {
     await eventually(() => isAtRest(client), timeoutMs).catch(() => {}); // then the invariants say what is not

@@ -32,8 +32,8 @@ export interface ServiceProcess {
   readonly log: readonly LogLine[];
   /** Starts it without waiting for anything. */
   spawn(): void;
-  /** Starts it, and answers when it has said that it is ready. */
-  start(): Promise<void>;
+  /** Starts it, and answers when it has said that it is ready. `more` goes before its environment, this time. */
+  start(more?: NodeJS.ProcessEnv): Promise<void>;
   /** Sends the signal and answers when the process has ended: the exit code, or the name of the signal that ended it. */
   kill(signal: NodeJS.Signals): Promise<number | string>;
   /** Ends it with the signal and starts it again on the same addresses. */
@@ -75,10 +75,10 @@ export function createServiceProcess({ name, grpcAddress, healthAddress, env }: 
   let isEnding = false;
   let unexpected: string | null = null;
 
-  function launch(): ChildProcess {
+  function launch(more: NodeJS.ProcessEnv = {}): ChildProcess {
     isEnding = false;
     const started = spawn("/bin/sh", ["-c", tiedToParent, "sh", process.execPath, main], {
-      env: { ...env, CAPSTAN_GRPC_ADDRESS: grpcAddress, CAPSTAN_HEALTH_ADDRESS: healthAddress },
+      env: { ...env, CAPSTAN_GRPC_ADDRESS: grpcAddress, CAPSTAN_HEALTH_ADDRESS: healthAddress, ...more },
       stdio: ["ignore", "pipe", "pipe", "pipe"],
     });
     const keep = (line: string) => {
@@ -97,9 +97,9 @@ export function createServiceProcess({ name, grpcAddress, healthAddress, env }: 
     return started;
   }
 
-  async function start(): Promise<void> {
+  async function start(more: NodeJS.ProcessEnv = {}): Promise<void> {
     const before = log.length;
-    const started = launch();
+    const started = launch(more);
     const isReady = () =>
       log.slice(Math.min(before, log.length)).some(({ msg }) => /^(ready$|Capstan is ready)/.test(msg));
     await eventually(() => isReady() || hasEnded(started), 30_000);

@@ -40,8 +40,8 @@ export interface Platform {
   start(): Promise<void>;
   /** Registers `local`, and `docker` when an engine answers. */
   registerProviders(): Promise<void>;
-  /** Starts one more process of a service, on addresses of its own; it is stopped with the platform. */
-  startReplica(name: ServiceName): Promise<ServiceProcess>;
+  /** Starts one more process of a service, on addresses of its own; it is stopped with the platform. `more` goes before its environment. */
+  startReplica(name: ServiceName, more?: NodeJS.ProcessEnv): Promise<ServiceProcess>;
   /**
    * Tells the services to stop and throws unless each ends in order and nothing is left: no process, no container, no directory, no
    * session on the database. Whatever is left is ended all the same.
@@ -87,12 +87,12 @@ export async function preparePlatform(options: PlatformOptions = {}): Promise<Pl
   const replicas: ServiceProcess[] = [];
   const capstan = connectToEach(services);
 
-  async function startReplica(name: ServiceName): Promise<ServiceProcess> {
+  async function startReplica(name: ServiceName, more?: NodeJS.ProcessEnv): Promise<ServiceProcess> {
     const [grpc, health] = await claimPorts(2);
     const at = { grpcAddress: `127.0.0.1:${grpc}`, healthAddress: `127.0.0.1:${health}` };
     const replica = describeService(name, at);
     replicas.push(replica);
-    await replica.start();
+    await replica.start(more);
     return replica;
   }
 

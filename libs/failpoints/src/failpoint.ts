@@ -12,8 +12,9 @@ export type PointName = "commit" | "write" | "publish" | "handle" | "ack" | "cal
  * - `throw`, `doThenThrow`: it fails as an outage does, and was not done, or was.
  * - `delay`: it is done later.
  * - `hang`: it is never done and never answers by itself; whatever guards it has to end it.
+ * - `block`: it is done later, and until then this process does nothing else: its event loop stands still.
  */
-export type FailpointMode = "kill" | "doThenKill" | "throw" | "doThenThrow" | "delay" | "hang";
+export type FailpointMode = "kill" | "doThenKill" | "throw" | "doThenThrow" | "delay" | "hang" | "block";
 
 /** What a test asks for, once. */
 export interface Armed {
@@ -22,7 +23,7 @@ export interface Armed {
   /** A word that the operation must carry, as `RESERVED` or `job.submitted`; any operation of the stage if absent. */
   readonly word?: string;
   readonly mode: FailpointMode;
-  /** Of `delay`. */
+  /** Of `delay` and `block`. */
   readonly delayMs: number;
 }
 
@@ -65,6 +66,9 @@ export async function fire<T>(armed: Armed, operation: () => Promise<T>, guarded
       throw new Interrupted(armed);
     case "delay":
       await sleep(armed.delayMs);
+      return operation();
+    case "block":
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, armed.delayMs);
       return operation();
     case "hang":
       return guarded.hang?.() ?? new Promise<never>(() => {});

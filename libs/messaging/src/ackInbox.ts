@@ -23,11 +23,7 @@ export interface AckInbox {
  * `onBackwards` is called when the stream gives out a number that it had given out before, with the last number that it still had then: it
  * has lost what came after. Acknowledgements of one connection come in the order of their numbers.
  */
-export function openAckInbox(
-  nc: NatsConnection,
-  context: string,
-  onBackwards: (lastKept: number) => void,
-): AckInbox {
+export function openAckInbox(nc: NatsConnection, context: string, onBackwards: (lastKept: number) => void): AckInbox {
   const prefix = createInbox();
   const waiting = new Map<number, (failure: PublishFailure) => void>();
   let last = 0;

@@ -151,7 +151,7 @@ function failingAck({ around }: Failpoints, durable: string, ack: () => void): (
 
 function failingHandle({ around }: Failpoints, { durable, handle }: ConsumeOptions): ConsumeOptions["handle"] {
   return (facts) => {
-    const words = () => facts.map(({ noun, event }) => `${noun}.${event}`);
+    const words = () => facts.flatMap(({ noun, event, aggregateId }) => [`${noun}.${event}`, aggregateId]);
     return around("handle", durable, () => handle(facts), { words });
   };
 }
