@@ -20,7 +20,7 @@ let runs = 0;
 /** Fails when it did not fire, when somebody died who should not have, and with all that is wrong after it. */
 export async function runCase(faults: FaultPlatform, each: Case): Promise<Recovery> {
   faults.takeDeaths();
-  const armed = await faults.arm({ ...each, delayMs });
+  const armed = await faults.arm({ ...each, delayMs: each.mode === "delay" ? delayMs : 0 });
   const jobs = await runJobs(faults.platform, join(faults.directory, `ledger.${++runs}`));
   const firedMs = await eventually(() => armed.firedAt(), 10_000).catch(() => null);
   if (firedMs === null) throw new Error(`${nameOf(each)} did not fire`);

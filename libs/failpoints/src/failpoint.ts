@@ -9,7 +9,7 @@ export type PointName = "commit" | "write" | "publish" | "handle" | "ack" | "cal
 
 /**
  * - `kill`, `doThenKill`: the process ends as by SIGKILL, before the operation or right after it.
- * - `throw`, `doThenThrow`: it fails as an outage does, and was not done, or was.
+ * - `throw`, `doThenThrow`: it fails as an outage does, and was not done, or was; the latter is told after the delay.
  * - `delay`: it is done later.
  * - `hang`: it is never done and never answers by itself; whatever guards it has to end it.
  * - `block`: it is done later, and until then this process does nothing else: its event loop stands still.
@@ -23,7 +23,7 @@ export interface Armed {
   /** A word that the operation must carry, as `RESERVED` or `job.submitted`; any operation of the stage if absent. */
   readonly word?: string;
   readonly mode: FailpointMode;
-  /** Of `delay` and `block`. */
+  /** Of `delay`, `block` and `doThenThrow`. */
   readonly delayMs: number;
 }
 
@@ -63,6 +63,7 @@ export async function fire<T>(armed: Armed, operation: () => Promise<T>, guarded
       throw new Interrupted(armed);
     case "doThenThrow":
       await operation();
+      await sleep(armed.delayMs);
       throw new Interrupted(armed);
     case "delay":
       await sleep(armed.delayMs);

@@ -83,10 +83,16 @@ export function createMoveWriter(options: MoveWriterOptions): MoveWriter {
 
 /** Gives back those with something left to save. An outage is waited for. */
 async function flushInTheEnd(batch: readonly HeldExecution[], options: MoveWriterOptions): Promise<HeldExecution[]> {
+  let isKnown = true;
   for (let pauseMs = 25; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
     try {
+      // What failed may be committed all the same, and a stop may have come on top of it: deciding on what it was before would then
+      // tell the same facts once more, which the log refuses for ever.
+      if (!isKnown) await readAgain(batch, options);
+      isKnown = true;
       return await flush(batch, options);
     } catch (error) {
+      isKnown = false;
       if (!canBeCured(error)) return await flushOneByOne(batch, options);
       if (pauseMs === 25)
         options.log.error({ err: error, moves: batch.length }, "moves could not be saved; trying again");
@@ -102,6 +108,7 @@ async function flushOneByOne(batch: readonly HeldExecution[], options: MoveWrite
   const left: HeldExecution[] = [];
   for (const held of batch) {
     try {
+      await readAgain([held], options);
       left.push(...(await flush([held], options)));
     } catch (error) {
       held.failedSaves += canBeCured(error) ? 0 : 1;
@@ -127,7 +134,10 @@ async function flush(batch: readonly HeldExecution[], options: MoveWriterOptions
   const saved = await save(options.pool, drafts);
   const refused = drafts.filter(({ move }) => !saved.has(move.execution.id));
   for (const each of drafts) if (saved.has(each.move.execution.id)) settle(each, options);
-  await reconcile(refused, options);
+  await readAgain(
+    refused.map(({ held }) => held),
+    options,
+  );
   return batch.filter((held) => held.observed.length > 0 && !held.isOver);
 }
 
@@ -220,33 +230,36 @@ function settle({ held, observations, move }: Draft, options: MoveWriterOptions)
   held.observed = held.observed.slice(observations);
   // A stop we learnt of meanwhile came after this move, or the move would have been refused.
   held.saved = withStop(move.execution, held.storedStop);
-  if (!isLive(held.saved)) {
-    held.isOver = true;
-    options.onEnd(held);
-  }
+  if (!isLive(held.saved)) end(held, options);
 }
 
-async function reconcile(refused: readonly Draft[], options: MoveWriterOptions): Promise<void> {
-  if (refused.length === 0) return;
+function end(held: HeldExecution, options: MoveWriterOptions): void {
+  held.isOver = true;
+  options.onEnd(held);
+}
+
+/** Takes over what the database says of those that are not over. */
+async function readAgain(batch: readonly HeldExecution[], options: MoveWriterOptions): Promise<void> {
+  const live = batch.filter(({ isOver }) => !isOver);
+  if (live.length === 0) return;
   const rows = await readExecutions(
     options.pool,
-    refused.map(({ held }) => held.saved.id),
+    live.map(({ saved }) => saved.id),
   );
-  for (const each of refused) {
-    const { held, move } = each;
+  for (const held of live) {
     const row = rows.get(held.saved.id);
     if (row === undefined || row.fence !== held.saved.fence) {
       held.isOver = true;
       options.onLeaseLost(held);
-    } else if (!isLive(row)) {
-      settle({ ...each, move: { ...move, execution: row } }, options); // our own commit, whose answer was lost
-    } else {
-      held.saved = row;
-      const stop = stopOf(row);
-      if (stop !== null && held.storedStop === null) {
-        held.storedStop = stop;
-        options.onStopFound(held);
-      }
+      continue;
+    }
+    held.saved = row;
+    const stop = stopOf(row);
+    if (!isLive(row))
+      end(held, options); // our own commit, whose answer was lost
+    else if (stop !== null && held.storedStop === null) {
+      held.storedStop = stop;
+      options.onStopFound(held);
     }
   }
 }
