@@ -13,12 +13,18 @@ export interface Subscription {
   readonly filter?: Readonly<Record<string, unknown>>;
   /** How many of the last are told first. */
   readonly replay?: number;
+  /** Of a job or a log: what comes after this number. */
+  readonly afterSequence?: number;
 }
 
 interface Listener {
-  readonly subscription: Subscription;
+  /** Asked again each time the connection is made, so that it can go on where it was. */
+  readonly subscription: () => Subscription;
   readonly onEvents: (events: readonly LiveEvent[]) => void;
+  /** Some were left out, so many. */
   readonly onGap: (count: number) => void;
+  /** The gateway refuses the subscription. */
+  readonly onRefusal: (message: string) => void;
   pending: LiveEvent[];
 }
 
@@ -28,6 +34,7 @@ interface ServerMessage {
   readonly event?: LiveEvent;
   readonly count?: number;
   readonly heartbeatMs?: number;
+  readonly message?: string;
 }
 
 export type LiveState = "off" | "connecting" | "on" | "lost";
@@ -53,7 +60,7 @@ function send(message: object): void {
 }
 
 function subscribe(id: string, { subscription }: Listener): void {
-  send({ type: "subscribe", id, ...subscription });
+  send({ type: "subscribe", id, ...subscription() });
 }
 
 function open(): void {
@@ -87,6 +94,7 @@ function receive(message: ServerMessage): void {
   const listener = message.id === undefined ? undefined : listeners.get(message.id);
   if (listener === undefined) return;
   if (message.type === "dropped") listener.onGap(message.count ?? 0);
+  if (message.type === "error") listener.onRefusal(message.message ?? "refused");
   if (message.type === "event" && message.event !== undefined) {
     listener.pending.push(message.event);
     timers.flush ??= setTimeout(flush, bunchMs);
@@ -138,20 +146,22 @@ function close(): void {
   closed?.close(1000);
 }
 
+const ignore = () => {};
+
 /** Listens until the function that is given back is called. */
 export function listen(
-  subscription: Subscription,
+  subscription: Listener["subscription"],
   onEvents: Listener["onEvents"],
-  onGap: Listener["onGap"],
+  { onGap = ignore, onRefusal = ignore }: Partial<Pick<Listener, "onGap" | "onRefusal">> = {},
 ): () => void {
   nextId += 1;
   const id = `s${nextId}`;
-  const listener = { subscription, onEvents, onGap, pending: [] };
+  const listener = { subscription, onEvents, onGap, onRefusal, pending: [] };
   listeners.set(id, listener);
   open();
   if (liveState.value === "on") subscribe(id, listener);
   return () => {
-    listeners.delete(id);
+    if (!listeners.delete(id)) return;
     send({ type: "unsubscribe", id });
     // What is left at once is often wanted again by the next screen.
     setTimeout(() => {
@@ -172,9 +182,9 @@ export function useLive(
   useEffect(() => {
     if (key === "") return undefined;
     return listen(
-      JSON.parse(key) as Subscription,
+      () => JSON.parse(key) as Subscription,
       (events) => current.current.onEvents(events),
-      (count) => current.current.onGap(count),
+      { onGap: (count) => current.current.onGap(count) },
     );
   }, [key]);
 }

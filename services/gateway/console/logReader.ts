@@ -1,10 +1,10 @@
 /**
- * The log of one execution as lines: what is stored and what comes, by one stream that the browser resumes by itself. Lines of both
- * outputs stay in the order in which they were written.
+ * The log of one execution as lines: what is stored and what comes, over the one live connection, because each stream of
+ * its own would take one of the six connections that a browser makes. Lines of both outputs stay in the order in which they were written.
  */
 import { signal } from "@preact/signals";
-import { apiUrl } from "./base.ts";
-import { connection } from "./connection.ts";
+import { listen } from "./live.ts";
+import type { LiveEvent } from "./liveEvent.ts";
 import { createLineSplitter, type LogChunk, type LogLine } from "./logLines.ts";
 
 export interface LogSummary {
@@ -23,7 +23,8 @@ export interface LogState {
   readonly forgotten: number;
   /** Null until all of it is there. */
   readonly summary: LogSummary | null;
-  readonly isLost: boolean;
+  /** Why it cannot be read; empty if it can. */
+  readonly refusal: string;
 }
 
 export const maxLines = 100_000;
@@ -35,61 +36,35 @@ interface LogPart extends LogChunk {
   readonly summary?: LogSummary;
 }
 
-const flushMs = 80;
-
 /** Reads until it is stopped or the log is sealed. */
 export function readLog(executionId: string) {
-  const state = signal<LogState>({ lines: [], forgotten: 0, summary: null, isLost: false });
+  const state = signal<LogState>({ lines: [], forgotten: 0, summary: null, refusal: "" });
   const splitter = createLineSplitter();
-  const url = apiUrl(`executions/${executionId}/logs:tail`);
-  let pending: LogLine[] = [];
-  let timer: ReturnType<typeof setTimeout> | undefined;
   let last = 0;
 
-  function flush(summary: LogSummary | null = null): void {
-    clearTimeout(timer);
-    timer = undefined;
-    const all = [...state.value.lines, ...pending];
+  function receive(events: readonly LiveEvent[]): void {
+    const fresh: LogLine[] = [];
+    let { summary } = state.value;
+    for (const part of events as unknown as readonly LogPart[]) {
+      if (part.type === "log.chunk" && Number(part.sequence) > last) {
+        last = Number(part.sequence);
+        fresh.push(...splitter.add(part));
+      } else if (part.summary !== undefined) {
+        ({ summary } = part);
+        fresh.push(...splitter.rest());
+        stop();
+      }
+    }
+    const all = [...state.value.lines, ...fresh];
     const over = Math.max(0, all.length - maxLines);
-    pending = [];
-    state.value = {
-      lines: over === 0 ? all : all.slice(over),
-      forgotten: state.value.forgotten + over,
-      summary: summary ?? state.value.summary,
-      isLost: false,
-    };
+    const forgotten = state.value.forgotten + over;
+    state.value = { lines: over === 0 ? all : all.slice(over), forgotten, summary, refusal: "" };
   }
 
-  const source = new EventSource(url);
-  function receive({ data }: MessageEvent): void {
-    const part = JSON.parse(String(data)) as LogPart;
-    if (part.type === "log.chunk") {
-      const sequence = Number(part.sequence ?? 0);
-      if (sequence <= last) return;
-      last = sequence;
-      pending.push(...splitter.add(part));
-      timer ??= setTimeout(flush, flushMs);
-    } else if (part.summary !== undefined) {
-      pending.push(...splitter.rest());
-      source.close();
-      flush(part.summary);
-    }
-  }
-  source.onmessage = receive;
-  for (const type of ["log.chunk", "log.sealed"]) source.addEventListener(type, receive);
-  source.onopen = () => {
-    state.value = { ...state.value, isLost: false };
-  };
-  source.onerror = () => {
-    if (state.value.summary !== null) return;
-    state.value = { ...state.value, isLost: true };
-    connection.check();
-  };
-  return {
-    state,
-    stop(): void {
-      clearTimeout(timer);
-      source.close();
+  const stop = listen(() => ({ topic: "logs", filter: { executionId }, afterSequence: last }), receive, {
+    onRefusal: (refusal) => {
+      state.value = { ...state.value, refusal };
     },
-  };
+  });
+  return { state, stop };
 }

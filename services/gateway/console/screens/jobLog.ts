@@ -3,6 +3,7 @@ import { html } from "htm/preact";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { formatBytes, formatCount, plural } from "../format.ts";
+import { liveState } from "../live.ts";
 import { findLines, type LogLine } from "../logLines.ts";
 import { type LogState, readLog } from "../logReader.ts";
 import { Icon } from "../ui/icon.ts";
@@ -27,10 +28,10 @@ function save(lines: readonly LogLine[], name: string): void {
   URL.revokeObjectURL(url);
 }
 
-function noteOf({ summary, forgotten, isLost, lines }: LogState): string {
+function noteOf({ summary, forgotten, refusal, lines }: LogState, isLive: boolean): string {
   const notes = [plural(lines.length + forgotten, "line")];
   if (forgotten > 0) notes.push(`the first ${formatCount(forgotten)} are not shown`);
-  if (summary === null) notes.push(isLost ? "cut off, comes back by itself" : "being written");
+  if (summary === null) notes.push(refusal || (isLive ? "being written" : "cut off, comes back by itself"));
   else {
     const stored = Number(summary.stdoutBytes ?? 0) + Number(summary.stderrBytes ?? 0);
     notes.push(formatBytes(stored));
@@ -124,6 +125,6 @@ export function JobLog({ executionId, name }: { executionId: string; name: strin
         ? html`<p class="log nothing">${state.summary === null ? "Nothing was written yet." : "Nothing was written."}</p>`
         : html`<${Lines} state=${state} search=${search} at=${at} isFollowing=${isFollowing && search === ""} onFollow=${setFollowing} />`
     }
-    <p class="small quiet log-note">${noteOf(state)}</p>
+    <p class="small quiet log-note">${noteOf(state, liveState.value !== "lost")}</p>
   </div>`;
 }
