@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { delimiter, join } from "node:path";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, afterEach, beforeAll } from "vitest";
 
 const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
@@ -22,15 +22,21 @@ export function launchChromium(executablePath: string): Promise<Browser> {
 }
 
 export interface TestBrowser {
-  /** A page of its own, with its own storage. Errors that it logs or throws fail the test that ends next. */
+  /** A page of its own, with its own storage; closed after the test. What it throws fails the test. */
   open(url: string, options?: BrowserContextOptions): Promise<Page>;
 }
 
 /** Call it once at the top of a spec file that is skipped when `findChromium` finds none. */
 export function useBrowser(executablePath: string): TestBrowser {
   let browser: Browser | null = null;
+  const thrown: Error[] = [];
   beforeAll(async () => {
     browser = await launchChromium(executablePath);
+  });
+  afterEach(async () => {
+    await Promise.all((browser?.contexts() ?? []).map((context) => context.close()));
+    const errors = thrown.splice(0);
+    if (errors.length > 0) throw new AggregateError(errors, `the page threw: ${errors.map(({ message }) => message)}`);
   });
   afterAll(async () => {
     await browser?.close();
@@ -41,6 +47,7 @@ export function useBrowser(executablePath: string): TestBrowser {
       const context = await browser.newContext({ viewport: { width: 1_280, height: 900 }, ...options });
       const page = await context.newPage();
       page.setDefaultTimeout(40_000);
+      page.on("pageerror", (error) => thrown.push(error));
       await page.goto(url);
       return page;
     },
@@ -55,17 +62,19 @@ export interface AxeFinding {
 
 const axeSource = readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** What axe finds on a page that is serious or worse. */
-export async function findSeriousFaults(page: Page): Promise<readonly AxeFinding[]> {
+/** What axe finds on a page that is serious or worse; by all of its rules, or by one of them. */
+export async function findSeriousFaults(page: Page, rule?: string): Promise<readonly AxeFinding[]> {
   await page.evaluate(await axeSource);
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: { run(): Promise<{ violations: readonly Violation[] }> } };
+  return page.evaluate(async (only) => {
+    const { axe } = globalThis as unknown as {
+      axe: { run(options: object): Promise<{ violations: readonly Violation[] }> };
+    };
     interface Violation {
       readonly id: string;
       readonly impact: string;
       readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[];
     }
-    const { violations } = await axe.run();
+    const { violations } = await axe.run(only === undefined ? {} : { runOnly: [only] });
     return violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .map(({ id, impact, nodes }) => ({
@@ -73,5 +82,5 @@ export async function findSeriousFaults(page: Page): Promise<readonly AxeFinding
         impact,
         nodes: nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 200)} ${failureSummary}`),
       }));
-  });
+  }, rule);
 }
