@@ -138,7 +138,7 @@ export async function preparePlatform(): Promise<Platform> {
     await eventually(async () => {
       const [row] = await query("select count(*)::int as count from execution.worker where is_connected");
       return row?.["count"] === workerCount;
-    }, 30_000);
+    }, 180_000);
   }
 
   async function stop(): Promise<readonly string[]> {
