@@ -7,6 +7,7 @@ import { type Sources, statements, untilQuiet } from "./counters.ts";
 import { countFacts } from "./countFacts.ts";
 import { createEnds } from "./ends.ts";
 import { createFigures, type Figures, percentile } from "./figures.ts";
+import { measureGateway } from "./gatewayFigures.ts";
 import { startLoad } from "./load.ts";
 import type { Options } from "./options.ts";
 import { measurePasses } from "./passFigures.ts";
@@ -62,6 +63,7 @@ async function measureRuns(bench: Bench): Promise<void> {
       if (withContainers) await measureContainers(jobs, options);
       if (options.parts.has("submit")) await measureSubmit(jobs);
       if (options.parts.has("idle")) await measureIdle(bench);
+      if (options.parts.has("gateway")) await measureGateway(jobs, options.httpSeconds);
       if (options.parts.has("schedules")) await measureSchedules(jobs, (name) => noteIdle(bench, name));
     }
   } finally {

@@ -11,6 +11,7 @@ const parts = [
   "submit",
   "idle",
   "schedules",
+  "gateway",
   "peers",
 ] as const;
 export type Part = (typeof parts)[number];
@@ -27,6 +28,8 @@ export interface Options {
   readonly containers: number;
   readonly latencySeconds: number;
   readonly idleSeconds: number;
+  /** How long REST is read from. */
+  readonly httpSeconds: number;
   readonly parts: ReadonlySet<Part>;
   /** File for the figures of every run; empty for none. */
   readonly json: string;
@@ -67,6 +70,7 @@ export function readOptions(args: readonly string[]): Options {
         containers: number(40),
         "latency-seconds": number(20),
         "idle-seconds": number(15),
+        "http-seconds": number(20),
         peers: { type: "boolean", default: false },
         only: { type: "string", multiple: true, default: [] },
         json: { type: "string", default: "" },
@@ -87,6 +91,7 @@ export function readOptions(args: readonly string[]): Options {
       containers: positive("containers", values.containers),
       latencySeconds: positive("latency-seconds", values["latency-seconds"]),
       idleSeconds: positive("idle-seconds", values["idle-seconds"]),
+      httpSeconds: positive("http-seconds", values["http-seconds"]),
       parts: partsOf(values.only, values.peers),
       json: values.json,
     };

@@ -9,13 +9,15 @@ import type { Servers } from "./servers.ts";
 export interface Platform {
   readonly pid: number;
   readonly grpcAddress: string;
+  /** Of REST, without a slash at the end. */
+  readonly httpUrl: string;
   /** Calls that its gRPC server has answered so far, streams that have ended among them. */
   rpcs(): Promise<number>;
   stop(): Promise<void>;
 }
 
 export async function startPlatform(servers: Servers): Promise<Platform> {
-  const [grpc, health] = await Promise.all([claimPort(0, "the bench"), claimPort(0, "the bench")]);
+  const [grpc, health, http] = await Promise.all(Array.from({ length: 3 }, () => claimPort(0, "the bench")));
   const grpcAddress = `127.0.0.1:${grpc}`;
   const root = join(import.meta.dirname, "../..");
   // Its flags keep the heap small.
@@ -28,7 +30,7 @@ export async function startPlatform(servers: Servers): Promise<Platform> {
       CAPSTAN_NATS_URL: servers.nats.url,
       CAPSTAN_GRPC_ADDRESS: grpcAddress,
       CAPSTAN_HEALTH_ADDRESS: `127.0.0.1:${health}`,
-      CAPSTAN_HTTP_ADDRESS: "127.0.0.1:0",
+      CAPSTAN_HTTP_ADDRESS: `127.0.0.1:${http}`,
       CAPSTAN_DATA_DIR: servers.directory,
     },
     stdio: ["ignore", "pipe", "inherit"],
@@ -40,6 +42,7 @@ export async function startPlatform(servers: Servers): Promise<Platform> {
   return {
     pid: child.pid ?? 0,
     grpcAddress,
+    httpUrl: `http://127.0.0.1:${http}`,
     async rpcs() {
       const page = await (await fetch(`http://127.0.0.1:${health}/metrics`)).text();
       const counts = page.matchAll(/^rpc_server_duration\w*_count\{.*\} (\d+)/gm);
