@@ -37,6 +37,7 @@ beforeAll(async () => {
       return { outcomes: ids.map(() => "START_OUTCOME_ACCEPTED" as const) };
     }),
     stopExecutions: unary(async () => ({})),
+    listLiveExecutions: unary(async () => ({ executions: [] })),
   };
   const providers = {
     reserveCapacity: unary(async ({ requests }: ReserveCapacityRequest) => {
@@ -45,6 +46,7 @@ beforeAll(async () => {
     }),
     confirmReservations: unary(async () => ({ expiredIds: [] })),
     releaseReservations: unary(async () => ({ released: 0 })),
+    listLiveReservations: unary(async () => ({ reservationIds: [] })),
     listProbeTargets: unary(async () => ({ targets: [] })),
     reportHealth: unary(async () => ({})),
     reportPools: unary(async () => ({ answers: [] })),
