@@ -15,26 +15,39 @@ const busy = `
 /** The platform, or that of a test. */
 type Quietable = Pick<Platform, "query" | "engine">;
 
-/** Milliseconds until it was quiet; null, with what is still under way, when it is not within the limit. */
+/** Milliseconds until it was quiet; null, with what is still under way, when that has not become less for `stillMs`. */
 export async function untilQuiet(
   platform: Quietable,
-  limitMs: number,
+  stillMs: number,
   onLook: (busy: string) => void = () => {},
 ): Promise<{ readonly afterMs: number | null; readonly left: string }> {
   const begin = performance.now();
   let quietLooks = 0;
+  let least = Number.POSITIVE_INFINITY;
+  let movedAt = begin;
   for (let look = 0; ; look++) {
-    const left = await whatIsLeft(platform).catch((error: Error) => error.message);
+    const { text: left, count } = await whatIsLeft(platform).catch(unknownLeft);
+    if (count < least) {
+      least = count;
+      movedAt = performance.now();
+    }
     // Twice, because a fact may be on its way from an outbox to whoever acts on it.
     quietLooks = left === "" ? quietLooks + 1 : 0;
     if (quietLooks === 3) return { afterMs: performance.now() - begin, left: "" };
-    if (performance.now() - begin > limitMs) return { afterMs: null, left };
+    if (performance.now() - movedAt > stillMs) return { afterMs: null, left };
     if (look % 20 === 19) onLook(left);
     await sleep(500);
   }
 }
 
-async function whatIsLeft({ query, engine }: Quietable): Promise<string> {
+interface Left {
+  readonly text: string;
+  readonly count: number;
+}
+
+const unknownLeft = (error: Error): Left => ({ text: error.message, count: Number.POSITIVE_INFINITY });
+
+async function whatIsLeft({ query, engine }: Quietable): Promise<Left> {
   const [row = {}] = await query(busy);
   const counts = Object.entries(row).filter(([, count]) => Number(count) > 0);
   const ids = new Set((await listMarkedProcesses()).map(({ executionId }) => executionId));
@@ -47,5 +60,6 @@ async function whatIsLeft({ query, engine }: Quietable): Promise<string> {
       ? []
       : await query("select id from execution.execution where id::text = any($1::text[])", [[...ids]]);
   if (known.length > 0) counts.push(["executions with processes", known.length]);
-  return counts.map(([what, count]) => `${count} ${what}`).join(", ");
+  const sum = counts.reduce((all, [, count]) => all + Number(count), 0);
+  return { text: counts.map(([what, count]) => `${count} ${what}`).join(", "), count: sum };
 }
