@@ -8,6 +8,7 @@ import { countFacts } from "./countFacts.ts";
 import { createEnds } from "./ends.ts";
 import { createFigures, type Figures, percentile } from "./figures.ts";
 import { measureGateway } from "./gatewayFigures.ts";
+import { measureLive } from "./liveFigures.ts";
 import { startLoad } from "./load.ts";
 import type { Options } from "./options.ts";
 import { measurePasses } from "./passFigures.ts";
@@ -64,6 +65,7 @@ async function measureRuns(bench: Bench): Promise<void> {
       if (options.parts.has("submit")) await measureSubmit(jobs);
       if (options.parts.has("idle")) await measureIdle(bench);
       if (options.parts.has("gateway")) await measureGateway(jobs, options.httpSeconds);
+      if (options.parts.has("live")) await measureLive(jobs);
       if (options.parts.has("schedules")) await measureSchedules(jobs, (name) => noteIdle(bench, name));
     }
   } finally {

@@ -12,6 +12,7 @@ const parts = [
   "idle",
   "schedules",
   "gateway",
+  "live",
   "peers",
 ] as const;
 export type Part = (typeof parts)[number];

@@ -1,4 +1,7 @@
 /** What live clients of the gateway see, over Server-Sent Events and the WebSocket, with the whole platform behind it. */
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { listEvents, requestOf, run, seconds, sh, submit, untilEnded, untilPlaced } from "../support/jobs.ts";
@@ -6,6 +9,7 @@ import { eventsOf, openSocket, openSse, shortTypeOf } from "../support/liveClien
 import { useGateway } from "../support/useGateway.ts";
 import { usePlatform } from "../support/usePlatform.ts";
 
+const execute = promisify(execFile);
 const platform = usePlatform();
 const gateway = useGateway(platform, { CAPSTAN_LIVE_HEARTBEAT_MS: "1000", CAPSTAN_LIVE_MAX_SUBSCRIPTIONS: "5" });
 const api = (path: string) => `${gateway().url}/api/v1/${path}`;
@@ -224,6 +228,19 @@ test("what a socket says wrong is refused with every field and limit, and it goe
   expect((await large.closed).code).toBe(1009);
 });
 
+test("the examples of docs/live.md do what they say", async () => {
+  const page = readFileSync(new URL("../../docs/live.md", import.meta.url), "utf8");
+  const example = (language: string) => new RegExp(`\\n\`\`\`${language}\\n(.*?)\\n\`\`\``, "s").exec(page)?.[1] ?? "";
+  const env = { PATH: process.env["PATH"], CAPSTAN: gateway().url };
+  const options = { env, timeout: 30_000 };
+  const shell = await execute("sh", ["-c", example("sh")], options);
+  expect(shell.stdout).toMatch(
+    /^retry: \d+\n\nid: 1\ndata: .*"type":"capstan.job.v1.job.submitted".*\n\nid: 2\n.*job.succeeded/s,
+  );
+  const program = await execute(process.execPath, ["--input-type=module", "-e", example("js")], options);
+  expect(program.stdout).toBe("capstan.job.v1.job.succeeded hello\n");
+});
+
 test("streams are refused as any request is: all bad parameters at once, what is not there, and foreign pages", async () => {
   const bad = await openSse(api("jobs:watch?states=DONE&replay=5000&types=x&page=1&labels.A%20B=1"));
   expect(bad.status).toBe(400);
@@ -260,16 +277,15 @@ test("a slow stream of all jobs loses nothing, and a slow socket is told how muc
   client.say({ type: "subscribe", id: "job", topic: "job", filter: { jobId: job.id }, afterSequence: 0 });
   await eventually(() => expect(client.messages.filter(({ type }) => type === "subscribed")).toHaveLength(2));
   client.socket.pause();
-  // More than the sockets of both sides hold.
-  const step = { command: ["true"], env: { PADDING: "x".repeat(120_000) } };
-  const notBefore = new Date(Date.now() + 86_400_000);
-  const requests = numbers(120).map((number) => requestOf(step, { name: `large-${number}`, notBefore }));
+  // More than the sockets of both sides hold. No worker has the handler, and the facts have the whole input.
+  const step = { handler: "nobody", input: "x".repeat(120_000) };
+  const requests = numbers(150).map((number) => requestOf(step, { name: `large-${number}` }));
   const ids: string[] = [];
-  for (const from of [0, 20, 40, 60, 80, 100]) {
-    const { results } = await capstan.jobs.submitJobs({ requests: requests.slice(from, from + 20) });
+  for (const from of [0, 30, 60, 90, 120]) {
+    const { results } = await capstan.jobs.submitJobs({ requests: requests.slice(from, from + 30) });
     ids.push(...results.flatMap(({ outcome }) => (outcome?.$case === "accepted" ? [outcome.value.jobId] : [])));
   }
-  expect(ids).toHaveLength(120);
+  expect(ids).toHaveLength(150);
   await untilEnded(capstan, job);
   const session = async () =>
     (await (await fetch(api(`sessions/${sessionId}`))).json()) as { session: { droppedEvents: string } };
@@ -283,7 +299,7 @@ test("a slow stream of all jobs loses nothing, and a slow socket is told how muc
   const dropped = client.messages.flatMap(({ type, id, count }) =>
     type === "dropped" && id === "jobs" ? [Number(count)] : [],
   );
-  expect(client.events("jobs").length + dropped.reduce((sum, count) => sum + count, 0)).toBe(120);
+  expect(client.events("jobs").length + dropped.reduce((sum, count) => sum + count, 0)).toBe(150);
   slow.close();
   client.close();
   await Promise.all(ids.map((jobId) => capstan.jobs.cancelJob({ jobId, message: "" })));
