@@ -277,6 +277,8 @@ test("a slow stream of all jobs loses nothing, and a slow socket is told how muc
   client.say({ type: "subscribe", id: "job", topic: "job", filter: { jobId: job.id }, afterSequence: 0 });
   await eventually(() => expect(client.messages.filter(({ type }) => type === "subscribed")).toHaveLength(2));
   client.socket.pause();
+  // It reads nothing, and is there.
+  const talking = setInterval(() => client.say({ type: "ping" }), 300);
   // More than the sockets of both sides hold. No worker has the handler, and the facts have the whole input.
   const step = { handler: "nobody", input: "x".repeat(120_000) };
   const requests = numbers(150).map((number) => requestOf(step, { name: `large-${number}` }));
@@ -290,6 +292,7 @@ test("a slow stream of all jobs loses nothing, and a slow socket is told how muc
   const session = async () =>
     (await (await fetch(api(`sessions/${sessionId}`))).json()) as { session: { droppedEvents: string } };
   await eventually(async () => expect(Number((await session()).session.droppedEvents)).toBeGreaterThan(0));
+  clearInterval(talking);
   client.socket.resume();
   slow.read();
   await eventually(() => expect(eventsOf(slow).map(({ subject }) => subject)).toEqual([job.id, ...ids]), 30_000);
