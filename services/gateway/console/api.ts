@@ -63,7 +63,7 @@ export async function call<T>(method: Method, path: string, options: CallOptions
     headers: { accept: "application/json", ...headers },
     signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
   };
-  if (method !== "GET") {
+  if (method !== "GET" && method !== "DELETE") {
     request.headers = { ...request.headers, "content-type": "application/json" };
     request.body = JSON.stringify(body ?? {});
   }

@@ -3,14 +3,14 @@
 const prefix =
   /^(JOB_STATE|STEP_STATE|EXECUTION_STATE|PROVIDER_STATE|PROVIDER_HEALTH|PROVIDER_KIND|SAGA_STAGE|RESERVATION_STATE|WORKER_STATE|KEY_POLICY|WAIT_ACTION|TEMPLATE_STATE|PARAMETER_TYPE|SCHEDULE_STATE|SCHEDULE_REASON|OVERLAP_POLICY|MISSED_RUN_POLICY|CLOCK_CHANGE|LOG_STREAM|TIMEOUT_OUTCOME|HEALTH_STATE|SESSION_KIND|SESSION_STATE|SESSION_REASON|REASON)_/;
 
-/** `JOB_STATE_TIMED_OUT` is TIMED_OUT; what is not given is empty. */
-export function enumWord(name: string | undefined): string {
-  const word = (name ?? "").replace(prefix, "");
-  return word === "UNSPECIFIED" || word === "UNRECOGNIZED" ? "" : word;
+/** `JOB_STATE_TIMED_OUT` is TIMED_OUT; what is not given is empty. One that the gateway does not know comes as its number. */
+export function enumWord(name: string | number | undefined): string {
+  const word = String(name ?? "").replace(prefix, "");
+  return word === "UNSPECIFIED" || word === "UNRECOGNIZED" || word === "-1" ? "" : word;
 }
 
 /** `TIMED_OUT` is `timed out`, `OUT_OF_MEMORY` is `out of memory`. */
-export function humanWord(name: string | undefined): string {
+export function humanWord(name: string | number | undefined): string {
   return enumWord(name).toLowerCase().replaceAll("_", " ");
 }
 

@@ -45,6 +45,13 @@ const columns: readonly Column<Saga>[] = [
       return html`<span class="quiet" title=${text}>${text}</span>`;
     },
   },
+  {
+    title: "Job",
+    width: "96px",
+    from: 660,
+    render: ({ jobId = "" }) =>
+      html`<a class="mono" href=${link(`jobs/${jobId}`)} title=${jobId}>…${jobId.slice(-8)}</a>`,
+  },
   { title: "Provider", width: "minmax(70px, 0.8fr)", from: 980, render: ({ providerName }) => providerName },
   { title: "Queue", width: "minmax(70px, 0.8fr)", from: 1_100, render: ({ queue }) => queue },
   { title: "Tries", width: "48px", from: 860, isNumber: true, render: ({ failures }) => (failures ? failures : "") },
@@ -54,15 +61,25 @@ const columns: readonly Column<Saga>[] = [
 const keyOf = ({ id }: Saga) => id ?? "";
 const hrefOf = ({ id }: Saga) => link(`sagas/${id}`);
 
-/** How many are in each stage that is not the end, as the platform counts them. */
-function useCounts(): ReadonlyMap<string, number> {
+/**
+ * How many are in each stage that is not the end, as the process of the gateway counts them: only where it is the whole platform. What is
+ * loaded is counted in any case, when it is all there is.
+ */
+function useCounts(live: List<Saga> | undefined, parked: List<Saga> | undefined): ReadonlyMap<string, number> {
   const metrics = useQuery(
     "sagas live",
     (signal) => get<Json<GetMetricsResponse>>("system/metrics", { prefix: "capstan.sagas.live" }, signal),
     { everyMs: freshMs },
   );
-  const points = metrics.data?.metrics?.[0]?.points ?? [];
-  return new Map(points.map(({ labels, value }) => [labels?.["stage"] ?? "", value ?? 0]));
+  const counts = new Map(
+    (metrics.data?.metrics?.[0]?.points ?? []).map(({ labels, value }) => [labels?.["stage"] ?? "", value ?? 0]),
+  );
+  if (live !== undefined && !live.hasMore) {
+    const byStage = Map.groupBy(live.items, (saga) => enumWord(saga.stage));
+    for (const stage of liveStages) counts.set(stage, byStage.get(stage)?.length ?? 0);
+  }
+  if (parked !== undefined) counts.set("PARKED", parked.items.length);
+  return counts;
 }
 
 function Stages({ stage, counts }: { stage: string; counts: ReadonlyMap<string, number> }) {
@@ -97,8 +114,12 @@ export function Screen() {
   const filter = stage !== "" ? `stage = ${stage}` : isAll ? "" : anyOf(liveStages);
   const sagas = useList<Saga>("sagas", "sagas", { filter }, { everyMs: freshMs });
   const letters = useList<DeadLetter>("deadLetters", "deadLetters", {}, { everyMs: 15_000 });
-  const counts = useCounts();
-  useFacts(["saga.*"], sagas.reload);
+  const parkedSagas = useList<Saga>("sagas", "sagas", { filter: "stage = PARKED" }, { everyMs: freshMs });
+  const counts = useCounts(stage === "" && !isAll ? sagas.data : undefined, parkedSagas.data);
+  useFacts(["saga.*"], () => {
+    sagas.reload();
+    parkedSagas.reload();
+  });
   const parked = counts.get("PARKED") ?? 0;
   const tabs = [
     { id: "live", title: "Under way" },

@@ -1,0 +1,224 @@
+/** What an operator does in the console: a browser in front of a gateway, and the real platform behind. */
+import type { Page } from "playwright-core";
+import { describe, expect, test } from "vitest";
+import { queryOnce } from "../support/database.ts";
+import { eventually } from "../support/eventually.ts";
+import { run, sh, submit } from "../support/jobs.ts";
+import { findChromium, findSeriousFaults, useBrowser } from "../support/useBrowser.ts";
+import { useGateway } from "../support/useGateway.ts";
+import { usePlatform } from "../support/usePlatform.ts";
+
+const chromium = findChromium();
+if (chromium === null)
+  console.warn("the console is not tested: there is no Chromium here; apt-get install chromium brings one");
+
+describe.skipIf(chromium === null)("an operator in the console", () => {
+  const platform = usePlatform();
+  const gateway = useGateway(platform);
+  const browser = useBrowser(chromium ?? "");
+  const at = (path: string) => `${gateway().url}/${path}`;
+  const head = (page: Page) => page.locator("header.head");
+
+  test("drains a provider after being told what that does, sees it become disabled when it is empty, and takes it back", async () => {
+    const { id } = await submit(platform().capstan, sh("sleep 600", { stopGrace: { seconds: 1, nanos: 0 } }));
+    const page = await browser.open(at("providers"));
+    const card = page.getByRole("article", { name: "local" });
+    await card.getByRole("meter", { name: "Slots of local" }).getByText("1 of 64").waitFor();
+    await card.getByRole("button", { name: "Drain local" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(/goes on to its end. Once that has ended, it is disabled/).waitFor();
+    await dialog.getByRole("button", { name: "Keep as it is" }).click();
+    await card.getByText("active", { exact: true }).waitFor();
+    await card.getByRole("button", { name: "Drain local" }).click();
+    await dialog.getByRole("button", { name: "Drain it" }).click();
+    await card.getByText("draining", { exact: true }).waitFor();
+    await card.getByRole("link", { name: "local" }).click();
+    await page.getByRole("table", { name: "Running now" }).getByText("running").waitFor();
+    await platform().capstan.jobs.cancelJob({ jobId: id, message: "" });
+    await head(page).getByText("disabled", { exact: true }).waitFor();
+    await page.getByText("Nothing runs here now").waitFor();
+    await page.getByRole("button", { name: "Activate local" }).click();
+    await head(page).getByText("active", { exact: true }).waitFor();
+    await page.context().close();
+  });
+
+  test("makes a queue with limits, pauses it, retries what is parked in it, and lets it go on", async () => {
+    const page = await browser.open(at("queues"));
+    const dialog = page.getByRole("dialog");
+    await page.getByRole("button", { name: "New queue" }).click();
+    await dialog.getByLabel("Name").fill("narrow");
+    await dialog.getByLabel("Weight").fill("5000");
+    await dialog.getByLabel("At once", { exact: true }).fill("1");
+    await dialog.getByRole("button", { name: "Make the queue" }).click();
+    await dialog
+      .getByText(/1,?000/)
+      .last()
+      .waitFor();
+    await dialog.getByLabel("Weight").fill("3");
+    await dialog.getByRole("button", { name: "Make the queue" }).click();
+    const row = page.getByRole("row", { name: /narrow/ });
+    await row.getByText("1 at once").waitFor();
+    await row.getByRole("button", { name: "Pause the queue narrow" }).click();
+    await dialog.getByLabel("Why").fill("the door is shut");
+    await dialog.getByRole("button", { name: "Pause the queue" }).click();
+    await row.getByText("paused", { exact: true }).waitFor();
+
+    const { id } = await submit(platform().capstan, sh("true"), { name: "waits", queue: "narrow" });
+    await row.getByRole("link", { name: "narrow" }).click();
+    await head(page).getByText("the door is shut").waitFor();
+    await page.getByRole("table", { name: "What waits" }).getByText("queue paused", { exact: true }).waitFor();
+    await park(id);
+
+    await page.getByRole("link", { name: "Sagas" }).click();
+    await page.getByText("1 saga parked: it needs a person").waitFor();
+    await page.getByRole("button", { name: "parked 1" }).click();
+    await page.getByRole("table", { name: "Sagas" }).getByRole("link").first().click();
+    await page.getByRole("button", { name: "Retry" }).click();
+    await dialog.getByLabel("Note").fill("kim: its kind is back");
+    await dialog.getByRole("button", { name: "Retry" }).click();
+    await head(page).getByText("waiting", { exact: true }).waitFor();
+    await page.getByRole("link", { name: "narrow" }).click();
+    await page.getByRole("button", { name: "Resume" }).click();
+    await page.getByText("Nothing waits").waitFor();
+    await eventually(async () => {
+      const { job } = await platform().capstan.jobs.getJob({ jobId: id });
+      expect(job?.state).toBe("JOB_STATE_SUCCEEDED");
+    });
+    await page.context().close();
+  });
+
+  /** As a command that was refused for good leaves it; a healthy platform refuses none. */
+  async function park(jobId: string): Promise<void> {
+    await eventually(async () => {
+      const parked = await queryOnce(
+        platform().database.adminUrl,
+        `update orchestrator.saga
+            set stage = 'PARKED', parked_stage = 'WAITING', message = 'nobody drives this kind', wakeup_time = null,
+                version = version + 1, stage_time = clock_timestamp()
+          where job_id = $1 and stage = 'WAITING' returning id`,
+        [jobId],
+      );
+      expect(parked).toHaveLength(1);
+    });
+  }
+
+  test("makes a schedule and sees its next times as it is typed, runs it at once, and deletes it", async () => {
+    const page = await browser.open(at("schedules/new"));
+    await page.getByLabel("Name", { exact: true }).first().fill("nightly");
+    await page.getByLabel("Pattern", { exact: true }).fill("30 2 * * 99");
+    await page.getByText("They show when the plan can be read.").waitFor();
+    await page.getByLabel("Pattern", { exact: true }).fill("30 2 * * *");
+    await page.getByLabel("Time zone").fill("Europe/Madrid");
+    await page
+      .getByText(/, 02:30:00 \+0[12]:00/)
+      .first()
+      .waitFor();
+    await page.getByLabel("The job as YAML").fill("name: report\nsteps:\n  - command: ['true']\n    colour: red\n");
+    await page.getByText("line 4").waitFor();
+    await page.getByLabel("The job as YAML").fill("name: report\nsteps:\n  - command: ['true']\n");
+    await page.getByRole("button", { name: "Make the schedule" }).click();
+    await page.getByText("No run yet").waitFor();
+    await page.getByRole("button", { name: "Run now" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(/One job is submitted at once \(report\)/).waitFor();
+    await dialog.getByRole("button", { name: "Run it now" }).click();
+    await page
+      .getByRole("table", { name: "Last runs" })
+      .getByRole("row", { name: /report.*succeeded/ })
+      .waitFor();
+    await page.getByText("More", { exact: true }).click();
+    await page.getByRole("button", { name: "Delete" }).click();
+    await dialog.getByText(/cannot be brought back/).waitFor();
+    await dialog.getByRole("button", { name: "Delete the schedule" }).click();
+    await page.getByText("No schedule yet").waitFor();
+    await page.context().close();
+  });
+
+  test("publishes a template, and is led to a job from it", async () => {
+    const draft = {
+      name: "greet",
+      spec: { parameters: [{ name: "who", required: true }], job: { steps: [{ name: "say", command: ["true"] }] } },
+    };
+    const headers = { "content-type": "application/json" };
+    const answer = await fetch(at("api/v1/templates"), { method: "POST", headers, body: JSON.stringify(draft) });
+    expect(answer.status).toBe(200);
+    const page = await browser.open(at("templates/greet"));
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page
+      .getByRole("dialog")
+      .getByText(/can never be changed again/)
+      .waitFor();
+    await page.getByRole("dialog").getByRole("button", { name: "Publish it" }).click();
+    await head(page).getByText("published", { exact: true }).waitFor();
+    await page.getByRole("link", { name: "New job" }).last().click();
+    await page.getByLabel("who").waitFor();
+    await page.context().close();
+  });
+
+  test("follows the facts of the platform live, by type, pauses them, and clears them", async () => {
+    const page = await browser.open(at("events?type=job.*"));
+    const table = page.getByRole("table", { name: "Events" });
+    const { id } = await run(platform().capstan, sh("true"), { name: "seen" });
+    await table.getByRole("row", { name: new RegExp(`job.succeeded.*${id.slice(-8)}`) }).waitFor();
+    expect(await table.getByText("execution.started").count()).toBe(0);
+    await page.getByRole("button", { name: "Pause" }).click();
+    const held = await run(platform().capstan, sh("true"), { name: "held" });
+    await page.getByRole("button", { name: /^Go on, \d+ new/ }).waitFor();
+    expect(await table.getByText(held.id.slice(-8)).count()).toBe(0);
+    await page.getByRole("button", { name: /^Go on/ }).click();
+    await table.getByRole("row", { name: new RegExp(`job.succeeded.*${held.id.slice(-8)}`) }).waitFor();
+    await table.getByRole("link", { name: "job.succeeded" }).first().click();
+    await page
+      .getByRole("dialog")
+      .getByLabel("the event", { exact: true })
+      .getByText(/"specversion"/)
+      .waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Clear" }).click();
+    await page.getByText("Nothing has happened yet").waitFor();
+    await page.context().close();
+  });
+
+  test.each([
+    [["providers", "providers/local", "providers?tab=workers", "queues", "queues/seen"]],
+    [["schedules", "schedules/new", "templates", "templates/greet", "events"]],
+    [["sagas", "sagas?tab=all", "sagas?tab=letters", "system", "system?tab=findings", "system?tab=sessions"]],
+  ])("axe finds nothing serious in either theme and none is wider than its window: %s", async (paths) => {
+    const page = await browser.open(at(""));
+    const faults: object[] = [];
+    for (const path of paths) {
+      await page.goto(at(path));
+      await page.locator("main h1").first().waitFor();
+      await eventually(async () => expect(await page.getByLabel("Loading").count()).toBe(0));
+      for (const colorScheme of ["dark", "light"] as const) {
+        await page.emulateMedia({ colorScheme });
+        faults.push(...(await findSeriousFaults(page)).map((fault) => ({ path, colorScheme, ...fault })));
+      }
+      for (const width of [400, 2_560, 1_280]) {
+        await page.setViewportSize({ width, height: 900 });
+        await eventually(async () => {
+          const over = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth");
+          expect(over, `${path} at ${width}`).toBeLessThanOrEqual(0);
+        });
+      }
+    }
+    await page.context().close();
+    expect(faults).toEqual([]);
+  }, 120_000);
+
+  test("shows what each service depends on, its loops, what it found, and who listens", async () => {
+    const page = await browser.open(at("system"));
+    await page.getByText("All parts of the platform work").waitFor();
+    await page.getByRole("article", { name: "job" }).getByText("fire-schedules").waitFor();
+    await page.getByRole("link", { name: /^Findings/ }).click();
+    await page.getByText("all holds").nth(3).waitFor();
+    const listener = await browser.open(at("events"));
+    await page.getByRole("link", { name: "Live clients" }).click();
+    await page
+      .getByRole("row", { name: /there.*WebSocket/ })
+      .first()
+      .waitFor();
+    await listener.context().close();
+    await page.context().close();
+  });
+});
