@@ -50,7 +50,7 @@ describe("the one gRPC address", () => {
     expect((refusal as DomainError).fields.length).toBeGreaterThan(1);
     const job = await submit(capstan, sh("sleep 60"));
     const jobs = connectTo(JobServiceClient, gateway().process.grpcAddress);
-    const waiting = jobs.waitJob({ jobId: job.id, timeout: { seconds: 60, nanos: 0 } }, { deadlineMs: 5_000 });
+    const waiting = jobs.waitJob({ jobId: job.id, timeout: { seconds: 60, nanos: 0 } }, { deadlineMs: 2_000 });
     // It answers just before the deadline of its caller, which it could not if it did not know of it.
     expect(await waiting).toMatchObject({ done: false });
     jobs.close();
