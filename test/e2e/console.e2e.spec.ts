@@ -11,7 +11,8 @@ const chromium = findChromium();
 if (chromium === null)
   console.warn("the console is not tested: there is no Chromium here; apt-get install chromium brings one");
 
-describe.skipIf(chromium === null)("the console", () => {
+// A browser beside a platform of five processes: on a busy machine a screen takes seconds.
+describe.skipIf(chromium === null)("the console", { timeout: 240_000 }, () => {
   const platform = usePlatform();
   const gateway = useGateway(platform, { CAPSTAN_PUBLIC_PATH: "/capstan/" });
   const browser = useBrowser(chromium ?? "");

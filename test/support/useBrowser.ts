@@ -46,7 +46,7 @@ export function useBrowser(executablePath: string): TestBrowser {
       if (browser === null) throw new Error("the browser is there only inside of tests");
       const context = await browser.newContext({ viewport: { width: 1_280, height: 900 }, ...options });
       const page = await context.newPage();
-      page.setDefaultTimeout(40_000);
+      page.setDefaultTimeout(90_000);
       page.on("pageerror", (error) => thrown.push(error));
       await page.goto(url);
       return page;

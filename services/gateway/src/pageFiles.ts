@@ -91,13 +91,22 @@ async function readLibraries(): Promise<Map<string, PageFile>> {
   return files;
 }
 
+/** What runs the services strips their types too, and says of its API once that it may change: our version of Node is pinned. */
+function withoutTypes(text: string): string {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return stripTypeScriptTypes(text, { mode: "strip" });
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
 async function readOwn(): Promise<Map<string, PageFile>> {
   const files = new Map<string, PageFile>();
   for (const name of await ownFiles()) {
     const text = await readFile(join(consoleDirectory, name), "utf8");
-    const body = name.endsWith(".ts")
-      ? stripTypeScriptTypes(text, { mode: "strip" }).replaceAll(/[ \t]+$/gm, "")
-      : text;
+    const body = name.endsWith(".ts") ? withoutTypes(text).replaceAll(/[ \t]+$/gm, "") : text;
     files.set(name, { type: types[extname(name)] ?? "", body: Buffer.from(body) });
   }
   return files;

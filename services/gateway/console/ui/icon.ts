@@ -9,7 +9,7 @@ const shapes = {
   queue: "M4 7h16M4 12h11M4 17h6",
   schedule: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 7v5l3 2",
   template: "M7 3h7l5 5v13H7zM14 3v5h5M10 13h6M10 17h4",
-  saga: "M6 6h.01M6 18h.01M18 12h.01M6 8v8M8 6h4a4 4 0 0 1 4 4M8 18h4a4 4 0 0 0 4-4",
+  saga: "M5 4h6v5H5zM13 15h6v5h-6zM8 9v5a4 4 0 0 0 4 4h1",
   event: "M3 12h4l3-8 4 16 3-8h4",
   system:
     "M12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.6 5.6l2.2 2.2M16.2 16.2l2.2 2.2M5.6 18.4l2.2-2.2M16.2 7.8l2.2-2.2",
