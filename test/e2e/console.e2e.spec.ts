@@ -2,7 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { run, sh } from "../support/jobs.ts";
+import { run, seconds, sh, submit, untilPlaced } from "../support/jobs.ts";
 import { findChromium, findSeriousFaults, useBrowser } from "../support/useBrowser.ts";
 import { useGateway } from "../support/useGateway.ts";
 import { usePlatform } from "../support/usePlatform.ts";
@@ -89,6 +89,21 @@ steps:
     await dialog.getByRole("button", { name: "Cancel the job" }).click();
     await heading.getByText("cancelled", { exact: true }).waitFor();
     await heading.getByText(/seen enough/).waitFor();
+  });
+
+  test("a provider is drained: one is asked, what runs goes on to its end, and it comes back when it is activated", async () => {
+    const { capstan } = platform();
+    const job = await submit(capstan, sh("sleep 600", { stopGrace: seconds(1) }), { name: "in-the-way" });
+    await untilPlaced(capstan, job);
+    const page = await browser.open(at("providers/local"));
+    await page.getByRole("button", { name: "Drain", exact: true }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Drain it" }).click();
+    const main = page.locator("main");
+    await main.getByText("draining", { exact: true }).first().waitFor();
+    await capstan.jobs.cancelJob({ jobId: job.id, message: "" });
+    await main.getByText("disabled", { exact: true }).first().waitFor();
+    await page.getByRole("button", { name: "Activate", exact: true }).click();
+    await main.getByText("active", { exact: true }).first().waitFor();
   });
 
   test("a person approves what waits for it, and the job goes on", async () => {

@@ -23,6 +23,11 @@ export interface ReadText {
 /** Their names are the user's, not ours. */
 const ownNames = new Set(["labels", "annotations", "env", "input", "parameters", "items"]);
 
+/** The parameters that a template declares are a list of fields of ours; those that it is used with are named by the user. */
+function isOwn(field: string, value: unknown): boolean {
+  return ownNames.has(field) && !(field === "parameters" && Array.isArray(value));
+}
+
 function camel(name: string): string {
   return name.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
@@ -38,7 +43,7 @@ export function camelNames(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([name, each]) => {
       const field = camel(name);
-      return [field, ownNames.has(field) ? each : camelNames(each)];
+      return [field, isOwn(field, each) ? each : camelNames(each)];
     }),
   );
 }
@@ -48,7 +53,7 @@ export function snakeNames(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(snakeNames);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([name, each]) => [snake(name), ownNames.has(name) ? each : snakeNames(each)]),
+    Object.entries(value).map(([name, each]) => [snake(name), isOwn(name, each) ? each : snakeNames(each)]),
   );
 }
 

@@ -46,6 +46,11 @@ test("fields are sent as the API names them, and what users have named stays as 
   });
 });
 
+test("what a template declares has fields of ours, what it is used with has names of the user", () => {
+  expect(camelNames({ parameters: [{ default_value: 1 }] })).toEqual({ parameters: [{ defaultValue: 1 }] });
+  expect(camelNames({ parameters: { my_key: 1 } })).toEqual({ parameters: { my_key: 1 } });
+});
+
 test("a spec as the API gives it is written as files have it, and read back the same", () => {
   const spec = {
     name: "x",
