@@ -2,7 +2,7 @@
  * A job as text: YAML that is a spec, as in the files of `capstan job submit`, or a template with its parameters. The text is the
  * truth; the form beside it changes the text, with comments and order kept.
  */
-import { type Document, isCollection, LineCounter, type ParsedNode, parseDocument } from "yaml";
+import { type Document, isCollection, LineCounter, type ParsedNode, parseDocument, stringify } from "yaml";
 
 export interface Problem {
   /** In words of the text, such as `steps[0].run_timeout`; empty if it is of the whole. */
@@ -55,6 +55,38 @@ export function snakeNames(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([name, each]) => [snake(name), isOwn(name, each) ? each : snakeNames(each)]),
   );
+}
+
+/** What the platform fills in when nothing is said, as JSON. */
+const filledIn: Readonly<Record<string, string>> = {
+  interpreter: '["sh"]',
+  resources: '{"slots":1}',
+  startTimeout: '"300s"',
+  stopGrace: '"10s"',
+};
+
+function saysNothing(field: string, value: unknown): boolean {
+  if (value === null || value === "" || value === 0 || value === false) return true;
+  if (typeof value === "string")
+    return /^[A-Z_]+_UNSPECIFIED$/.test(value) || filledIn[field] === JSON.stringify(value);
+  return typeof value === "object" && (Object.keys(value).length === 0 || filledIn[field] === JSON.stringify(value));
+}
+
+function withoutNothing(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNothing);
+  if (typeof value !== "object" || value === null) return value;
+  const fields = Object.entries(value).map(
+    ([field, each]) => [field, isOwn(field, each) ? each : withoutNothing(each)] as const,
+  );
+  // An input may be 0 or false and mean it.
+  return Object.fromEntries(
+    fields.filter(([field, each]) => (field === "input" ? each !== null : !saysNothing(field, each))),
+  );
+}
+
+/** A spec as the API gives it, as a file would have it: in its words, and without what says nothing. */
+export function fileText(spec: unknown): string {
+  return stringify(snakeNames(withoutNothing(spec)), { lineWidth: 0 });
 }
 
 /** `steps[0].retry` as `["steps", 0, "retry"]`. */

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import {
   camelNames,
   fieldInText,
+  fileText,
   joinWords,
   keysOf,
   readText,
@@ -61,6 +62,33 @@ test("a spec as the API gives it is written as files have it, and read back the 
     steps: [{ depends_on: ["a"], for_each: { max_parallel: 2, items: [{ keepMe: 1 }] }, env: { keepMe: "y" } }],
   });
   expect(camelNames(snakeNames(spec))).toEqual(spec);
+});
+
+test("a spec is written as a person would have, and what a user has said stays also when it is nothing", () => {
+  const step = {
+    name: "one",
+    script: { interpreter: ["sh"], content: "true" },
+    image: "",
+    resources: { cpuMillis: 0, memoryMib: 0, slots: 1 },
+    startTimeout: "300s",
+    network: "NETWORK_UNSPECIFIED",
+    retry: null,
+    env: { EMPTY: "" },
+    subJob: { template: { name: "t", parameters: { dryRun: false } } },
+    input: 0,
+  };
+  expect(readText(fileText({ name: "x", priority: 0, labels: {}, input: null, steps: [step] })).value).toEqual({
+    name: "x",
+    steps: [
+      {
+        name: "one",
+        script: { content: "true" },
+        env: { EMPTY: "" },
+        sub_job: { template: { name: "t", parameters: { dryRun: false } } },
+        input: 0,
+      },
+    ],
+  });
 });
 
 test("a field in words of the text has neither the request around it nor another spelling", () => {

@@ -62,7 +62,7 @@ function Under({ job }: { job: Job }) {
   return html`<${StateChip} state=${job.state} />${isPaused && html`<${Chip} tone="warn" text="paused" />`}
     ${why !== "" && html`<span class="why-short">${why}</span>`}
     <span>submitted <${Age} time=${job.createTime} suffix=" ago" /></span>
-    ${job.startTime !== undefined && html`<span>took <${Span} from=${job.startTime} to=${job.endTime} /></span>`}
+    ${job.startTime !== undefined && html`<span>${job.endTime === undefined ? "runs for" : "took"} <${Span} from=${job.startTime} to=${job.endTime} /></span>`}
     ${job.deadlineTime !== undefined && job.endTime === undefined && html`<span>times out <${Until} time=${job.deadlineTime} /></span>`}
     <span>queue <a href=${link(`queues/${spec?.queue || "default"}`)}>${spec?.queue || "default"}</a></span>
     ${(spec?.priority ?? 0) !== 0 && html`<span>priority ${spec?.priority}</span>`}

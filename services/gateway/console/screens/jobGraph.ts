@@ -103,7 +103,7 @@ export function JobGraph({
   const isWide = width >= 640;
   // A spec never changes.
   const drawing = useMemo(() => drawGraph(spec.steps ?? [], isWide), [spec.steps?.length, spec.name, isWide]);
-  const fit = Math.min(1, Math.max(0.72, width / drawing.width));
+  const fit = Math.min(1, Math.max(0.85, width / drawing.width));
   const scale = zoom ?? fit;
   const byName = useMemo(() => new Map(steps.map((step) => [step.name ?? "", step])), [steps]);
   const specs = useMemo(() => new Map((spec.steps ?? []).map((each) => [each.name ?? "", each])), [spec]);

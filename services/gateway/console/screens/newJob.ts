@@ -10,7 +10,7 @@ import type { Job, Json } from "../json.ts";
 import { useQuery } from "../query.ts";
 import { go, link, query } from "../router.ts";
 import { samples } from "../specSamples.ts";
-import { fieldInText, type Problem, type ReadText, readText, requestOf, snakeNames, withValue } from "../specText.ts";
+import { fieldInText, fileText, type Problem, type ReadText, readText, requestOf, withValue } from "../specText.ts";
 import { SelectField } from "../ui/form.ts";
 import { Icon } from "../ui/icon.ts";
 import { Copy, Head, Menu } from "../ui/layout.ts";
@@ -193,38 +193,11 @@ function templateText(name: string, version: number): string {
   return stringify({ template: { name, ...(version > 0 ? { version } : {}), parameters: {} } });
 }
 
-/** The spec of a job as a file would have it: without what stands for nothing. */
-export function specText(spec: unknown): string {
-  return stringify(snakeNames(withoutEmpty(spec)), { lineWidth: 0 });
-}
-
-function withoutEmpty(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutEmpty);
-  if (typeof value !== "object" || value === null) return value;
-  const kept = Object.entries(value).filter(
-    ([name, each]) =>
-      name === "input" ||
-      !(
-        each === "" ||
-        each === 0 ||
-        each === false ||
-        each === null ||
-        /_UNSPECIFIED$/.test(String(each)) ||
-        (typeof each === "object" && Object.keys(each).length === 0)
-      ),
-  );
-  return Object.fromEntries(
-    kept
-      .filter(([name, each]) => name !== "input" || each !== null)
-      .map(([name, each]) => [name, name === "input" || name === "env" ? each : withoutEmpty(each)]),
-  );
-}
-
 function FromJob({ id }: { id: string }) {
   const job = useQuery(`job ${id}`, (signal) => get<{ job?: Job }>(`jobs/${id}`, {}, signal));
   if (job.data === undefined)
     return job.error === null ? html`<${Loading} />` : html`<${Failure} error=${job.error} onRetry=${job.reload} />`;
-  return html`<${Editor} first=${specText(job.data.job?.spec)} />`;
+  return html`<${Editor} first=${fileText(job.data.job?.spec)} />`;
 }
 
 export function Screen() {

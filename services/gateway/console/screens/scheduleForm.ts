@@ -9,13 +9,12 @@ import { useQuery } from "../query.ts";
 import { go, link, query } from "../router.ts";
 import { type Draft, draftOf, type Kind, planOf, specOf, workField } from "../scheduleDraft.ts";
 import type { ScreenProps } from "../screens.ts";
-import { type Problem, type ReadText, readText, snakeNames, withValue } from "../specText.ts";
+import { fileText, type Problem, type ReadText, readText, snakeNames, withValue } from "../specText.ts";
 import { SelectField, TextField } from "../ui/form.ts";
 import { Icon } from "../ui/icon.ts";
 import { Head, Panel } from "../ui/layout.ts";
 import { Failure, Loading } from "../ui/states.ts";
 import { say, sayFailure } from "../ui/toast.ts";
-import { specText } from "./newJob.ts";
 import { Runs } from "./schedule.ts";
 import { SpecEditor } from "./specEditor.ts";
 import { SpecForm } from "./specForm.ts";
@@ -227,7 +226,7 @@ function textOf(schedule: Schedule | null): string {
   if (schedule === null)
     return template === "" ? firstText : stringify({ template: { name: template, parameters: {} } });
   const { template: use, job } = schedule.spec ?? {};
-  if (use === undefined) return specText(job);
+  if (use === undefined) return fileText(job);
   const { name, version, parameters = {} } = use;
   const over = job === undefined ? {} : { spec: snakeNames(job) };
   return stringify({ template: { name, ...(version ? { version } : {}), parameters }, ...over }, { lineWidth: 0 });

@@ -8,13 +8,13 @@ import { type List, useFacts, useList } from "../list.ts";
 import { useQuery } from "../query.ts";
 import { link, query } from "../router.ts";
 import type { ScreenProps } from "../screens.ts";
+import { fileText } from "../specText.ts";
 import { moveTemplate, type TemplateVerb, verbsOf } from "../templateActions.ts";
 import { StateChip, type Tone } from "../ui/chip.ts";
 import { Icon } from "../ui/icon.ts";
 import { Code, Copy, Head, Panel } from "../ui/layout.ts";
 import { Empty, Failure, Loaded, Loading } from "../ui/states.ts";
 import { Age } from "../ui/time.ts";
-import { specText } from "./newJob.ts";
 
 type Spec = NonNullable<Template["spec"]>;
 type Parameter = NonNullable<Spec["parameters"]>[number];
@@ -127,7 +127,7 @@ export function Screen({ parameters }: ScreenProps) {
       <div class="stack">
         <${Panel} title="Parameters"><${Parameters} parameters=${spec.parameters} /></${Panel}>
         <${Panel} title="What has become of its jobs"><${Outcomes} template=${template} /></${Panel}>
-        <${Panel} title="The job" actions=${html`<${Copy} text=${cli("job", "submit", "--template", name)} label="Copy the command of the CLI">CLI</${Copy}>`}><${Code} text=${specText(spec.job)} label="the job" /></${Panel}>
+        <${Panel} title="The job" actions=${html`<${Copy} text=${cli("job", "submit", "--template", name)} label="Copy the command of the CLI">CLI</${Copy}>`}><${Code} text=${fileText(spec.job)} label="the job" /></${Panel}>
       </div>
       <${Panel} class="flush" title="Versions"><${Loaded} query=${versions}>${({ items }: List<Template>) =>
         items.length === 0
