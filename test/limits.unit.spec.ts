@@ -28,6 +28,10 @@ import {
   maxProgressLength,
   readRegister,
 } from "../services/execution/src/worker.ts";
+import { configSchema as gatewayConfig } from "../services/gateway/src/config.ts";
+import { maxWaitingBytes } from "../services/gateway/src/live.ts";
+import { keptEvents } from "../services/gateway/src/liveFeed.ts";
+import { messageRate, queueLimits } from "../services/gateway/src/liveSocket.ts";
 import { maxFieldsBytes, saidOf } from "../services/job/src/approval.ts";
 import { maxJobResultBytes } from "../services/job/src/ending.ts";
 import { maxListBytes } from "../services/job/src/forEach.ts";
@@ -528,6 +532,18 @@ test("docs/limits.md says what a run may use and what a fact may hold", () => {
   expect(HostConfig?.Tmpfs?.["/tmp"]).toContain("size=64m");
   expect(() => containerRequest({ ...aWorkload, command: [text(131_071)] }, "")).not.toThrow();
   expect(() => containerRequest({ ...aWorkload, command: [text(131_072)] }, "")).toThrow("131071");
+  const live = rowsAfter("## A live client");
+  const liveConfig = gatewayConfig.parse({ CAPSTAN_DATABASE_URL: "postgres://a" });
+  const said = (row: string) => live.get(row)?.split(";")[0];
+  expect(said("live clients of a gateway process")).toBe(liveConfig.CAPSTAN_LIVE_MAX_SESSIONS.toLocaleString("en"));
+  expect(said("subscriptions of a WebSocket")).toBe(String(liveConfig.CAPSTAN_LIVE_MAX_SUBSCRIPTIONS));
+  expect(said("message of a client")).toBe(`${liveConfig.CAPSTAN_LIVE_MAX_MESSAGE_BYTES.toLocaleString("en")} bytes`);
+  expect(said("replay")).toBe(liveConfig.CAPSTAN_LIVE_MAX_REPLAY.toLocaleString("en"));
+  expect(live.get("replay")).toContain(`newest ${keptEvents.toLocaleString("en")} facts`);
+  expect(said("messages of a client")).toBe(`${messageRate.perSecond} a second, ${messageRate.burst} at once`);
+  expect(said("events that wait for a slow WebSocket")).toBe(
+    `${queueLimits.maxEvents.toLocaleString("en")} or ${queueLimits.maxBytes / 2 ** 20} MiB, and ${maxWaitingBytes / 2 ** 20} MiB for all together`,
+  );
   const fact = rowsAfter("## A fact");
   expect(fact.get("data of a fact")).toBe(`${maxFactBytes / 1_024} KiB`);
   expect(fact.get("age in a stream")).toBe(`${streamMaxAgeMs / day / 1_000} days`);
