@@ -67,7 +67,7 @@ export function Screen() {
   ];
   return html`<${Head} title="Providers and workers">
       <span>The places where jobs run.</span>
-      ${unwell.length > 0 && html`<span>${plural(unwell.length, "provider")} not well, longest since <${Age} time=${unwell.map(({ healthTime }) => healthTime ?? "").sort()[0]} suffix=" ago" /></span>`}
+      ${unwell.length > 0 && html`<span>${plural(unwell.length, "provider")} not well, longest for <${Age} time=${unwell.map(({ healthTime }) => healthTime ?? "").sort()[0]} /></span>`}
     </${Head}>
     <${Tabs} label="Providers and workers" tabs=${tabs} />
     ${tab === "workers" ? html`<${Workers} workers=${workers} />` : html`<${Providers} providers=${providers} />`}`;
