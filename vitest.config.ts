@@ -13,7 +13,7 @@ export default defineConfig({
     // Spec files share nothing but the servers of the run, and wait most of their time.
     maxWorkers: 3,
     projects: [
-      { test: { name: "unit", include: ["{libs,services,proto,test}/**/*.unit.spec.ts"] } },
+      { test: { name: "unit", testTimeout: 60_000, include: ["{libs,services,proto,test}/**/*.unit.spec.ts"] } },
       {
         test: {
           ...real,
