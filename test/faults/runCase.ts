@@ -24,12 +24,18 @@ export async function runCase(faults: FaultPlatform, each: Case): Promise<Recove
   const jobs = await runJobs(faults.platform, join(faults.directory, `ledger.${++runs}`));
   const firedMs = await eventually(() => armed.firedAt(), 10_000).catch(() => null);
   if (firedMs === null) throw new Error(`${nameOf(each)} did not fire`);
+  const deaths: string[] = [];
+  const isKill = each.mode === "kill" || each.mode === "doThenKill";
+  // It fires before it does what it then dies of.
+  await eventually(() => {
+    deaths.push(...faults.takeDeaths());
+    return deaths.length > 0 || !isKill;
+  });
   await untilAllReady(faults);
   const ms = Date.now() - firedMs;
-  const deaths = faults.takeDeaths();
+  deaths.push(...faults.takeDeaths());
   expect(await findWrongs(faults.platform, jobs)).toEqual([]);
   await expectNoViolations(faults.platform, { acknowledged: [...jobs.ids.values()], timeoutMs: 20_000 });
-  const isKill = each.mode === "kill" || each.mode === "doThenKill";
   expect(deaths.filter((end) => !end.includes("SIGKILL"))).toEqual([]);
   expect(deaths.length).toBe(isKill ? 1 : 0);
   return { ms: Math.max(0, Math.round(ms)), deaths: deaths.length };
