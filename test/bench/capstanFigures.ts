@@ -57,12 +57,7 @@ async function measureRuns(bench: Bench): Promise<void> {
     if (options.parts.has("processes")) await warmUp(jobs);
     for (let run = 1; run <= options.runs; run += 1) {
       process.stderr.write(`Capstan, run ${run} of ${options.runs}\n`);
-      if (options.parts.has("workers") || options.parts.has("backlog")) await measureWorkers(bench);
-      if (options.parts.has("workflows")) await measureChains(jobs);
-      if (options.parts.has("passes")) await measurePasses(bench.servers, bench.figures, options);
-      if (options.parts.has("processes")) await measureProcesses(jobs, options);
-      if (withContainers) await measureContainers(jobs, options);
-      if (options.parts.has("submit")) await measureSubmit(jobs);
+      await measureJobs(jobs, withContainers);
       if (options.parts.has("idle")) await measureIdle(bench);
       if (options.parts.has("gateway")) await measureGateway(jobs, options.httpSeconds);
       if (options.parts.has("live")) await measureLive(jobs);
@@ -71,6 +66,17 @@ async function measureRuns(bench: Bench): Promise<void> {
   } finally {
     capstan.close();
   }
+}
+
+/** What the platform does with jobs: of handlers, workflows, processes and containers. */
+async function measureJobs(jobs: Bench & { readonly capstan: Capstan }, withContainers: boolean): Promise<void> {
+  const { options } = jobs;
+  if (options.parts.has("workers") || options.parts.has("backlog")) await measureWorkers(jobs);
+  if (options.parts.has("workflows")) await measureChains(jobs);
+  if (options.parts.has("passes")) await measurePasses(jobs.servers, jobs.figures, options);
+  if (options.parts.has("processes")) await measureProcesses(jobs, options);
+  if (withContainers) await measureContainers(jobs, options);
+  if (options.parts.has("submit")) await measureSubmit(jobs);
 }
 
 async function measureWorkers(bench: Bench): Promise<void> {
