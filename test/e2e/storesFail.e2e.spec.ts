@@ -1,4 +1,7 @@
 /** Postgres and NATS go away, come back, and forget, while jobs run: no job and no fact is lost. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { expect, test } from "vitest";
 import { streamOf, withNats } from "../support/broker.ts";
@@ -63,6 +66,17 @@ test("a stream is deleted: it is made again with every fact", async () => {
       for (const context of serviceNames) await manager.streams.delete(streamOf(context));
     }),
   );
+}, 120_000);
+
+test("an operator has the streams built anew: every fact is back, and the command says how long it took", async () => {
+  await amid("streams rebuilt", async ({ nats, database }) => {
+    const cli = join(import.meta.dirname, "../../libs/cli/src/main.ts");
+    const env = { PATH: process.env["PATH"], CAPSTAN_DATABASE_URL: database.adminUrl, CAPSTAN_NATS_URL: nats.url };
+    const rebuild = (...args: string[]) =>
+      promisify(execFile)(process.execPath, [cli, "events", "rebuild", ...args, "--timeout", "80s"], { env });
+    await expect(rebuild()).rejects.toMatchObject({ stderr: expect.stringContaining("say --yes") });
+    expect((await rebuild("--yes")).stdout).toMatch(/^\d+ facts are back after [\d.]+ s, [\d.]+ s for each 10,000\n$/);
+  });
 }, 120_000);
 
 test("a consumer is deleted: it is made again and handles everything", async () => {

@@ -9,6 +9,7 @@ import { type FactStart, readFacts } from "./natsFacts.ts";
 import { type CommonOptions, limitOption, wholeNumber, withCommon, withOutput } from "./options.ts";
 import { type OutputFormat, print, printNext, terminalWidth } from "./output.ts";
 import { firstItems } from "./pages.ts";
+import { addRebuildCommand } from "./rebuildCommand.ts";
 import { withCapstan } from "./session.ts";
 import { formatTable } from "./table.ts";
 
@@ -96,6 +97,7 @@ export function addEventCommands(events: Command): void {
     )
     .option("--all", "from the first one that is kept")
     .action(tail);
+  addRebuildCommand(events);
   const letters = events.command("dead-letters").description("Facts that could not be handled.");
   withCommon(letters.command("list"))
     .description("List dead letters, oldest first.")
