@@ -1,4 +1,4 @@
-/** How jobs do, for those who look at all of them. Askers that come together are answered by one count. */
+/** How jobs do, for those who look at all of them. Those who ask the same within a second get the same answer. */
 import { invalid } from "@capstan/errors";
 import { unary } from "@capstan/grpc";
 import type { Pool } from "@capstan/postgres";
@@ -13,6 +13,8 @@ import { checkDuration, durationMs } from "./fieldChecks.ts";
 import { reasonMessage } from "./jobProto.ts";
 import { countJobs, type JobStats } from "./jobStatsQueries.ts";
 
+/** For so long the same question has the same answer, however many ask it. */
+const sharedMs = 1_000;
 const minSpanMs = 60_000;
 const maxSpanMs = 7 * 86_400_000;
 const defaultSpanMs = 3_600_000;
@@ -20,17 +22,18 @@ const maxBuckets = 500;
 const defaultBuckets = 60;
 
 export function createJobStats({ pool }: { readonly pool: Pool }): Pick<JobServiceServer, "getJobStats"> {
-  const underWay = new Map<string, Promise<JobStats>>();
+  const recent = new Map<string, { readonly stats: Promise<JobStats>; readonly time: number }>();
 
-  async function count(tenant: string, spanMs: number, buckets: number): Promise<JobStats> {
+  function count(tenant: string, spanMs: number, buckets: number): Promise<JobStats> {
     const key = `${spanMs} ${buckets} ${tenant}`;
-    const joined = underWay.get(key) ?? countJobs(pool, { tenant, spanMs, buckets });
-    underWay.set(key, joined);
-    try {
-      return await joined;
-    } finally {
-      underWay.delete(key);
-    }
+    const now = performance.now();
+    const known = recent.get(key);
+    if (known !== undefined && now - known.time < sharedMs) return known.stats;
+    for (const [old, { time }] of recent) if (now - time >= sharedMs) recent.delete(old);
+    const stats = countJobs(pool, { tenant, spanMs, buckets });
+    recent.set(key, { stats, time: now });
+    stats.catch(() => recent.delete(key));
+    return stats;
   }
 
   return {

@@ -294,7 +294,7 @@ export interface JobFailureGroup {
   reason: Reason;
   /** How many. */
   count: number;
-  /** The one that ended last. */
+  /** The one of them that was accepted last. */
   lastJobId: string;
   /** Its name. */
   lastJobName: string;
