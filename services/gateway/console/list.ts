@@ -57,16 +57,20 @@ export function useList<Item>(
 
 const leastMs = 800;
 
-/** Calls `reload` soon after facts of these types, such as `provider.*`, at most about once a second. */
+/**
+ * Calls `reload` soon after facts of these types, such as `provider.*`, at most about once a second. For facts that are few: those of each
+ * job would keep the page busy for nothing, since what they change is asked for every few seconds anyway.
+ */
 export function useFacts(types: readonly string[], reload: () => void): void {
   const current = useRef(reload);
   current.current = reload;
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
-  useLive({ topic: "events", filter: { types } }, () => {
+  function soon(): void {
     timer.current ??= setTimeout(() => {
       timer.current = undefined;
       if (!document.hidden) current.current();
     }, leastMs);
-  });
+  }
+  useLive({ topic: "events", filter: { types } }, soon, soon);
 }

@@ -86,7 +86,7 @@ export function Screen({ parameters }: ScreenProps) {
     executions.reload();
     workers.reload();
   }
-  useFacts(["provider.*", "worker.*", "execution.*"], reload);
+  useFacts(["provider.*", "worker.*"], reload);
   const crumb = { text: "Providers and workers", href: link("providers") };
   const provider = found.data?.provider;
   if (provider === undefined) {

@@ -131,7 +131,7 @@ export function Screen({ parameters }: ScreenProps) {
     found.reload();
     waiting.reload();
   }
-  useFacts(["queue.*", "saga.*"], reload);
+  useFacts(["queue.*"], reload);
   const crumb = { text: "Queues", href: link("queues") };
   const view = found.data?.queue;
   if (view === undefined) {

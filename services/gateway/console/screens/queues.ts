@@ -91,7 +91,7 @@ const hrefOf = ({ queue }: QueueView) => link(`queues/${queue?.name}`);
 export function Screen() {
   const queues = useList<QueueView>("queues", "queues", {}, { everyMs: freshMs });
   const [isNew, setNew] = useState(false);
-  useFacts(["queue.*", "saga.waiting", "saga.done"], queues.reload);
+  useFacts(["queue.*"], queues.reload);
   const items = queues.data?.items ?? [];
   const waiting = items.reduce((sum, { stats }) => sum + (stats?.waiting ?? 0), 0);
   const paused = items.filter(({ queue }) => queue?.isPaused).length;

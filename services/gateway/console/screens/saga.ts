@@ -6,7 +6,7 @@ import type { Saga } from "../json.ts";
 import { useFacts } from "../list.ts";
 import { useQuery } from "../query.ts";
 import { link } from "../router.ts";
-import { moveSaga, sagaVerbs, verbsOf } from "../sagaActions.ts";
+import { moveSaga, sagaFacts, sagaVerbs, verbsOf } from "../sagaActions.ts";
 import type { ScreenProps } from "../screens.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Head, Pairs, Panel } from "../ui/layout.ts";
@@ -44,7 +44,7 @@ export function Screen({ parameters }: ScreenProps) {
     (signal) => get<{ saga?: Saga }>(`sagas/${encodeURIComponent(id)}`, {}, signal),
     { everyMs: 3_000 },
   );
-  useFacts(["saga.*"], found.reload);
+  useFacts(sagaFacts, found.reload);
   const crumb = { text: "Sagas", href: link("sagas") };
   const saga = found.data?.saga;
   if (saga === undefined) {

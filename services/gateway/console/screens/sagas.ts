@@ -7,6 +7,7 @@ import type { DeadLetter, Json, Saga } from "../json.ts";
 import { type List, type ListQuery, useFacts, useList } from "../list.ts";
 import { useQuery } from "../query.ts";
 import { link, query, setQuery } from "../router.ts";
+import { sagaFacts } from "../sagaActions.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Head, Tabs } from "../ui/layout.ts";
 import { Empty, Loaded } from "../ui/states.ts";
@@ -116,7 +117,7 @@ export function Screen() {
   const letters = useList<DeadLetter>("deadLetters", "deadLetters", {}, { everyMs: 15_000 });
   const parkedSagas = useList<Saga>("sagas", "sagas", { filter: "stage = PARKED" }, { everyMs: freshMs });
   const counts = useCounts(stage === "" && !isAll ? sagas.data : undefined, parkedSagas.data);
-  useFacts(["saga.*"], () => {
+  useFacts(sagaFacts, () => {
     sagas.reload();
     parkedSagas.reload();
   });

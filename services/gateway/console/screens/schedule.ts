@@ -124,7 +124,7 @@ export function Screen({ parameters }: ScreenProps) {
     found.reload();
     jobs.reload();
   }
-  useFacts(["schedule.*", "job.*"], reload);
+  useFacts(["schedule.*"], reload);
   const crumb = { text: "Schedules", href: link("schedules") };
   if (schedule === undefined) {
     return html`<${Head} title=${name} crumb=${crumb} />${found.error === null ? html`<${Loading} lines=${6} />` : html`<${Failure} error=${found.error} onRetry=${found.reload} />`}`;

@@ -101,7 +101,7 @@ export function Screen({ parameters }: ScreenProps) {
     found.reload();
     versions.reload();
   }
-  useFacts(["template.*", "job.submitted", "job.succeeded", "job.failed"], reload);
+  useFacts(["template.*"], reload);
   const crumb = { text: "Templates", href: link("templates") };
   const template = found.data?.template;
   if (template === undefined) {
