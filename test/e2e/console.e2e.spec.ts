@@ -54,7 +54,7 @@ steps:
     await log.getByText("line 6").waitFor();
     await page.getByLabel("Find in the output").fill("line 4");
     await page.getByText("1 of 1").waitFor();
-    await page.getByRole("link", { name: /^Events/ }).click();
+    await page.getByRole("link", { name: /^Events \d/ }).click();
     await page.getByText("job succeeded").waitFor();
     await page.getByRole("link", { name: "Timeline" }).click();
     await expectCount(page.locator(".lane .segment.good"), 2);
@@ -96,13 +96,13 @@ steps:
     const job = await submit(capstan, sh("sleep 600", { stopGrace: seconds(1) }), { name: "in-the-way" });
     await untilPlaced(capstan, job);
     const page = await browser.open(at("providers/local"));
-    await page.getByRole("button", { name: "Drain", exact: true }).click();
+    await page.getByRole("button", { name: "Drain local" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Drain it" }).click();
     const main = page.locator("main");
     await main.getByText("draining", { exact: true }).first().waitFor();
     await capstan.jobs.cancelJob({ jobId: job.id, message: "" });
     await main.getByText("disabled", { exact: true }).first().waitFor();
-    await page.getByRole("button", { name: "Activate", exact: true }).click();
+    await page.getByRole("button", { name: "Activate local" }).click();
     await main.getByText("active", { exact: true }).first().waitFor();
   });
 
