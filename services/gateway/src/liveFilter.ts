@@ -29,6 +29,12 @@ export function createMatcher({ jobId, executionId, types = [], states = [], que
   };
 }
 
+/** The job context tells of schedules, templates and repairs as well. */
+export function createJobMatcher(filter: LiveFilter): EventMatcher {
+  const matches = createMatcher(filter);
+  return (event) => (event.noun === "job" || event.noun === "step") && matches(event);
+}
+
 interface TypeParts {
   readonly context: string;
   readonly noun: string;

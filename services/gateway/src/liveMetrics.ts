@@ -8,7 +8,7 @@ export function startLiveMetrics({ sessions, budget }: Pick<LiveDeps, "sessions"
     .createObservableGauge("capstan.live.sessions", { description: "Live clients of this process" })
     .addCallback((result) => result.observe(sessions.size));
   meter
-    .createObservableGauge("capstan.live.waiting", { description: "Bytes that wait for slow WebSockets", unit: "By" })
+    .createObservableGauge("capstan.live.waiting_bytes", { description: "What waits for slow WebSockets", unit: "By" })
     .addCallback((result) => result.observe(budget.bytes));
   const events = meter.createObservableCounter("capstan.live.events", {
     description: "Events sent to live clients, or left out because they read too slowly",

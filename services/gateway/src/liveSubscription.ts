@@ -3,7 +3,7 @@ import { DomainError } from "@capstan/errors";
 import type { LiveDeps } from "./liveDeps.ts";
 import type { LiveEvent } from "./liveEvent.ts";
 import { liveContexts } from "./liveFeeds.ts";
-import { createMatcher, hasLabels } from "./liveFilter.ts";
+import { createJobMatcher, createMatcher, hasLabels } from "./liveFilter.ts";
 import type { KnownLabels } from "./liveLabels.ts";
 import { openLog } from "./liveLog.ts";
 import { answers, type Subscribe } from "./liveMessage.ts";
@@ -96,7 +96,7 @@ function subscribeToMany(wanted: Subscribe, listener: SubscriptionListener, deps
     isClosed: false,
     notice: (count) => JSON.stringify(answers.dropped(id, count)),
   };
-  const matches = createMatcher(filter);
+  const matches = topic === "jobs" ? createJobMatcher(filter) : createMatcher(filter);
   const give = (event: LiveEvent) => listener.outlet.offer(channel, frameOf(event, id));
   const decide =
     filter.labels === undefined ? give : createLabelGate(filter.labels, deps.labels, listener.outlet, channel, give);

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type NatsConnection, openFacts, type StreamPlace } from "@capstan/messaging";
 import { eventOfFact, type LiveEvent } from "./liveEvent.ts";
 import type { Feed } from "./liveFeed.ts";
-import { createMatcher, hasLabels, type LiveFilter } from "./liveFilter.ts";
+import { createJobMatcher, hasLabels, type LiveFilter } from "./liveFilter.ts";
 import type { KnownLabels } from "./liveLabels.ts";
 import { slackMs } from "./liveRecall.ts";
 import type { SseStream } from "./sseStream.ts";
@@ -44,7 +44,7 @@ const pauseMs = 500;
 export function watchJobs(options: WatchJobs): { readonly ended: Promise<void>; place(): string } {
   const { feed, nc, labels, stream, filter, replay } = options;
   const { signal } = stream;
-  const matches = createMatcher(filter);
+  const matches = createJobMatcher(filter);
   const sinceTime = options.position?.time ?? Date.now();
   let position = options.position;
   let isLive = false;

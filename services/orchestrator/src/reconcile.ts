@@ -12,6 +12,7 @@
  * What is found counts when the next look finds it again: whatever is on its way has arrived by then. That a stage stands still is none of
  * this: wakeSagas.ts sends its command again.
  */
+import { DomainError } from "@capstan/errors";
 import type { ReceivedFact } from "@capstan/messaging";
 import type { Repair, TellRepair } from "@capstan/postgres";
 import type { LoggedJobEvent } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
@@ -51,11 +52,18 @@ export function createReconcile(deps: ReconcileDeps): () => Promise<void> {
     // One by one, and each whatever became of the others: a context that is away must not keep the rest from being looked at.
     const failures: unknown[] = [];
     for (const compare of [beginUnknown, endWithJob, releaseUnled, stopUnled]) {
-      await compare(deps, again).catch((error: unknown) => failures.push(error));
+      await compare(deps, again).catch((error: unknown) => {
+        if (!isAway(error)) failures.push(error);
+      });
     }
     before = found;
     if (failures.length > 0) throw failures[0];
   };
+}
+
+/** Of a context that is away, as all are when the platform starts, nothing is known; those that command it tell of that. */
+function isAway(error: unknown): boolean {
+  return error instanceof DomainError && error.code === "UNAVAILABLE";
 }
 
 type Again = (repair: string, ids: readonly string[]) => readonly string[];
