@@ -127,6 +127,12 @@ export const passedBy: Readonly<Record<string, string>> = {
   "write orchestrator.claim_first": "only where something waits",
   "write orchestrator.claim_sagas": "only where something waits",
   "answer WaitJob": "nothing is changed",
+  "call FindEndedJobs": "only where a saga lives longer than from one look of the reconciler to the next",
+  "answer FindEndedJobs": "only where a saga lives longer than from one look of the reconciler to the next",
+  "call ReadJobEvents": "only where the reconciler has found something",
+  "answer ReadJobEvents": "only where the reconciler has found something",
+  "backend DOCKER.probe": "only where an engine answers, and nothing is run on it here",
+  "backend DOCKER.list": "only where an engine answers, and nothing is run on it here",
   "answer GetJob": "nothing is changed",
 };
 

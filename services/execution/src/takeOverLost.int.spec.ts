@@ -80,7 +80,7 @@ test("a runner that stops ends its processes as lost within their grace, and tel
 
 test("a runner whose lease is over is taken over, and its late writes change nothing", async () => {
   const service = await open();
-  const { executionId } = await startRunning(service, ["sh", "-c", "sleep 0.5"]);
+  const { executionId } = await startRunning(service, ["sleep", "3"]);
   // As if another runner had taken it over while this one was paused.
   const other = randomUUID();
   await queryOnce(
