@@ -52,7 +52,10 @@ function follow(newest = 0) {
     nc,
     context: "job",
     newest,
-    onFact: (fact) => seen.push(fact),
+    // That they were published again is told as well, after them.
+    onFact: (fact) => {
+      if (fact.noun !== "repair") seen.push(fact);
+    },
     onOpen: ({ since }) => openings.push(since),
     onLost: () => openings.push("lost"),
     log,
