@@ -6,7 +6,7 @@ import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../
 import { countRowsRead } from "../../../test/support/rowsRead.ts";
 import { sagaId } from "./runJob.ts";
 import { filterFields, listSagas } from "./sagaQueries.ts";
-import { claimOverdue, insertSagas, saveSagas } from "./sagaStore.ts";
+import { claimOverdue, insertSagas, nextOverdueMs, saveSagas } from "./sagaStore.ts";
 import { claimFirst } from "./waitingStore.ts";
 
 let database: TestDatabase;
@@ -58,6 +58,13 @@ test("looking for sagas that stand still reads nothing of those that go on", asy
     sagas.map((saga) => ({ ...saga, stage: "STARTED", placed, wakeInMs: 60_000 })),
   );
   expect(await countRowsRead(pool, "saga", (db) => claimOverdue(db, 256))).toBe(0);
+  let dueInMs: number | null = null;
+  const read = await countRowsRead(pool, "saga", async (db) => {
+    dueInMs = await nextOverdueMs(db);
+  });
+  expect(read).toBe(1);
+  expect(dueInMs).toBeGreaterThan(50_000);
+  expect(dueInMs).toBeLessThanOrEqual(60_000);
 });
 
 test("the next of one key is found without reading what waits before it", async () => {

@@ -171,6 +171,16 @@ export async function claimOverdue(db: Db, limit: number): Promise<readonly Saga
   return rows.map(sagaFromRow);
 }
 
+/** Until the next of the sagas that `claimOverdue` looks at is due; null if there is none. */
+export async function nextOverdueMs(db: Db): Promise<number | null> {
+  const { rows } = await db.query<{ ms: number | null }>({
+    name: "next_overdue",
+    text: `select (extract(epoch from min(wakeup_time) - clock_timestamp()) * 1000)::float8 as ms
+             from orchestrator.saga where stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING')`,
+  });
+  return rows[0]?.ms ?? null;
+}
+
 export async function loadSagas(db: Db, ids: readonly string[]): Promise<Map<string, Saga>> {
   const { rows } = await db.query<SagaRow>({
     name: "load_sagas",

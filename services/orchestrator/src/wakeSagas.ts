@@ -5,19 +5,30 @@
 import type { App, Loop } from "@capstan/service";
 import { driveSagas, type SagaDeps } from "./driveSagas.ts";
 import { followWaitRulesOnce, type WaitRuleDeps } from "./followWaitRules.ts";
-import { claimOverdue } from "./sagaStore.ts";
+import { claimOverdue, nextOverdueMs } from "./sagaStore.ts";
 
 const passLimit = 256;
 
+/** With nothing due, the least that is looked: so many times the interval. */
+const idleFactor = 5;
+
+/** Looks when the next saga is due, but no sooner than after `intervalMs`. */
 export function startWaking(app: App, deps: WaitRuleDeps, intervalMs: number): Loop {
-  return app.startLoop({
+  const longestMs = idleFactor * intervalMs;
+  let timer: NodeJS.Timeout | undefined;
+  const loop = app.startLoop({
     name: "wake-sagas",
-    intervalMs,
+    intervalMs: longestMs,
     once: async () => {
       const [isMore, isMoreToFollow] = [await wakeSagasOnce(deps), await followWaitRulesOnce(deps)];
+      const dueInMs = await nextOverdueMs(deps.pool);
+      clearTimeout(timer);
+      if (dueInMs !== null && dueInMs < longestMs) timer = setTimeout(() => loop.wake(), Math.max(dueInMs, intervalMs));
       return isMore || isMoreToFollow;
     },
   });
+  app.onStop(() => clearTimeout(timer));
+  return loop;
 }
 
 /** One pass; true when there may be more. */
