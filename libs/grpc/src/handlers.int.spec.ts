@@ -86,7 +86,10 @@ describe("a unary method", () => {
       },
     });
     await expect(client.say({ text: "" }, { deadlineMs: 50 })).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
-    await eventually(() => expect(reason).toMatchObject({ code: "DEADLINE_EXCEEDED" }));
+    // The client gives up at the same moment, and may be heard first.
+    await eventually(() =>
+      expect(reason).toMatchObject({ code: expect.stringMatching(/^(DEADLINE_EXCEEDED|CANCELLED)$/) }),
+    );
     expect(logged.filter(({ level }) => level === "error")).toEqual([]);
   });
 
