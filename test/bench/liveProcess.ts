@@ -65,4 +65,5 @@ process.on("message", (order: LiveOrder) => {
     (error: unknown) => process.send?.({ failed: String(error) }),
   );
 });
+process.on("disconnect", () => process.exit());
 process.send?.({ latencies: [], events: 0, dropped: 0 } satisfies LiveReport);

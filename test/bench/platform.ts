@@ -1,9 +1,9 @@
 /** The platform as `npm start` runs it, on the servers of the bench. */
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { claimPort } from "../../services/standalone/src/loopbackPort.ts";
+import { spawnTied } from "../support/spawnTied.ts";
 import type { Servers } from "./servers.ts";
 
 export interface Platform {
@@ -22,7 +22,7 @@ export async function startPlatform(servers: Servers): Promise<Platform> {
   const root = join(import.meta.dirname, "../..");
   // Its flags keep the heap small.
   const { scripts } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { scripts: { start: string } };
-  const child = spawn(process.execPath, scripts.start.split(" ").slice(1), {
+  const child = spawnTied([process.execPath, ...scripts.start.split(" ").slice(1)], {
     cwd: root,
     env: {
       ...process.env,
@@ -33,10 +33,11 @@ export async function startPlatform(servers: Servers): Promise<Platform> {
       CAPSTAN_HTTP_ADDRESS: `127.0.0.1:${http}`,
       CAPSTAN_DATA_DIR: servers.directory,
     },
-    stdio: ["ignore", "pipe", "inherit"],
+    stdout: "pipe",
+    stderr: "inherit",
   });
   await new Promise<void>((resolve, reject) => {
-    child.stdout.on("data", (text: Buffer) => text.toString().includes("ready") && resolve());
+    child.stdout?.on("data", (text: Buffer) => text.toString().includes("ready") && resolve());
     child.once("exit", (code) => reject(new Error(`the platform ended with ${code}`)));
   });
   return {

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { claimPort } from "../../services/standalone/src/loopbackPort.ts";
 import { bareEnv } from "../support/bareEnv.ts";
 import { eventually } from "../support/eventually.ts";
+import { spawnTied } from "../support/spawnTied.ts";
 
 const cli = fileURLToPath(new URL("../../libs/cli/bin/capstan.js", import.meta.url));
 const standalone = fileURLToPath(new URL("../../services/standalone/src/main.ts", import.meta.url));
@@ -23,7 +24,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "capstan-cli-"));
   // All at once, because a port that was given back may be given again.
   const [grpc, health, nats, postgres] = await Promise.all(Array.from({ length: 4 }, () => claimPort(0, "a test")));
-  platform = spawn(process.execPath, [standalone], {
+  platform = spawnTied([process.execPath, standalone], {
     env: {
       ...bareEnv,
       CAPSTAN_DATA_DIR: directory,
@@ -33,7 +34,8 @@ beforeAll(async () => {
       CAPSTAN_NATS_PORT: String(nats),
       CAPSTAN_POSTGRES_PORT: String(postgres),
     },
-    stdio: ["ignore", "pipe", "inherit"],
+    stdout: "ignore",
+    stderr: "inherit",
   });
   env = {
     ...bareEnv,

@@ -1,12 +1,13 @@
 /**
- * One service as its operator runs it: an OS process of its own, with nothing in its environment but what it is given. It is tied
- * to this process by a pipe, so that a test run that is killed leaves no service behind.
+ * One service as its operator runs it: an OS process of its own, with nothing in its environment but what it is given. It ends with
+ * this process at the latest.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { eventually } from "./eventually.ts";
+import { spawnTied } from "./spawnTied.ts";
 
 /** The contexts of the platform, in the order in which they are listed everywhere. The gateway is one more way to them. */
 export const serviceNames = ["job", "provider", "execution", "orchestrator"] as const;
@@ -56,8 +57,6 @@ export interface Readiness {
   }[];
 }
 
-// The second shell waits on the pipe; when we are gone it kills the service, which has taken the first one's place and pid.
-const tiedToParent = '( (read -r _ <&3 || kill -s KILL $$) >/dev/null 2>&1 & ); exec 3<&-; exec "$@"';
 const keptLines = 2_000;
 
 export interface ServiceOptions {
@@ -77,9 +76,10 @@ export function createServiceProcess({ name, grpcAddress, healthAddress, env }: 
 
   function launch(more: NodeJS.ProcessEnv = {}): ChildProcess {
     isEnding = false;
-    const started = spawn("/bin/sh", ["-c", tiedToParent, "sh", process.execPath, main], {
+    const started = spawnTied([process.execPath, main], {
       env: { ...env, CAPSTAN_GRPC_ADDRESS: grpcAddress, CAPSTAN_HEALTH_ADDRESS: healthAddress, ...more },
-      stdio: ["ignore", "pipe", "pipe", "pipe"],
+      stdout: "pipe",
+      stderr: "pipe",
     });
     const keep = (line: string) => {
       log.push(parseLine(line));
@@ -87,10 +87,7 @@ export function createServiceProcess({ name, grpcAddress, healthAddress, env }: 
     };
     if (started.stdout !== null) createInterface(started.stdout).on("line", keep);
     if (started.stderr !== null) createInterface(started.stderr).on("line", keep);
-    const pipe = started.stdio[3] as NodeJS.WritableStream;
-    pipe.on("error", () => {}); // the waiting shell may be gone first
     started.on("exit", (code, signal) => {
-      pipe.end("bye\n");
       if (!isEnding) unexpected = `${name} ended with ${signal ?? code} by itself: ${lastWords(log)}`;
     });
     child = started;

@@ -1,5 +1,4 @@
 /** The whole platform in one process, as `npm start` runs it, with an embedded Postgres of its own. */
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,6 +8,7 @@ import { type Capstan, connect } from "@capstan/client";
 import { claimPort } from "../../services/standalone/src/loopbackPort.ts";
 import { bareEnv } from "./bareEnv.ts";
 import { eventually } from "./eventually.ts";
+import { spawnTied } from "./spawnTied.ts";
 
 export interface Standalone {
   readonly capstan: Capstan;
@@ -26,7 +26,7 @@ export async function startStandalone(env: NodeJS.ProcessEnv = {}): Promise<Stan
   const directory = await mkdtemp(join(tmpdir(), "capstan-standalone-"));
   // All at once, because a port that was given back may be given again.
   const [grpc, health] = await Promise.all(Array.from({ length: 2 }, () => claimPort(0, "a test")));
-  const child = spawn(process.execPath, [main], {
+  const child = spawnTied([process.execPath, main], {
     env: {
       ...bareEnv,
       CAPSTAN_DATA_DIR: directory,
@@ -37,7 +37,8 @@ export async function startStandalone(env: NodeJS.ProcessEnv = {}): Promise<Stan
       CAPSTAN_POSTGRES_PORT: "0",
       ...env,
     },
-    stdio: ["ignore", "ignore", "inherit"],
+    stdout: "ignore",
+    stderr: "inherit",
   });
   const capstan = connect({ address: `127.0.0.1:${grpc}` });
   const standalone: Standalone = {
