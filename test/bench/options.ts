@@ -49,6 +49,7 @@ Measures the platform on an embedded Postgres and NATS; prints medians and range
   --containers N       jobs that are containers; left out where no Docker engine with busybox answers (40)
   --latency-seconds N  how long jobs come at 50 a second (20)
   --idle-seconds N     how long nothing is done (15)
+  --http-seconds N     how long REST is read from (20)
   --peers              graphile-worker and pg-boss too, on the same Postgres
   --only PART          only this; may be repeated: ${parts.join(", ")}
   --json FILE          writes the figures of every run there too
