@@ -41,6 +41,8 @@ export function createServiceNode(
 ): Node {
   let isFrozen = false;
   let isRunning = false;
+  /** Of the processes before this one. */
+  let unexpected: string | null = null;
   const thaw = () => {
     if (isFrozen) signal(process.pid, "SIGCONT");
     isFrozen = false;
@@ -63,6 +65,8 @@ export function createServiceNode(
     start: async () => {
       const before = performance.now();
       const beginTime = Date.now();
+      const end = process.acceptEnd();
+      unexpected ??= end;
       process.spawn();
       isRunning = true;
       const isReady = () =>
@@ -82,7 +86,7 @@ export function createServiceNode(
       signal(process.pid, "SIGSTOP");
     },
     thaw,
-    unexpectedEnd: process.unexpectedEnd,
+    unexpectedEnd: () => unexpected ?? process.unexpectedEnd(),
   };
 }
 
