@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Armed } from "../../libs/failpoints/src/failpoint.ts";
 import { eventually } from "../support/eventually.ts";
 import { serviceNames } from "../support/serviceProcess.ts";
-import { type Platform, preparePlatform } from "../support/startPlatform.ts";
+import { type Platform, startPlatform } from "../support/startPlatform.ts";
 
 export interface FaultPlatform {
   readonly platform: Platform;
@@ -50,9 +50,7 @@ export async function startFaultPlatform({ isTraced = false } = {}): Promise<Fau
   const directory = await mkdtemp(join(tmpdir(), "capstan-faults-"));
   if (isTraced) await writeFile(join(directory, "trace"), "");
   const env = { NODE_ENV: "test", CAPSTAN_FAILPOINTS: directory, ...shortTimes };
-  const platform = await preparePlatform({ env });
-  await platform.start();
-  await platform.registerProviders();
+  const platform = await startPlatform({ env });
   await eventually(async () => {
     const { provider } = await platform.capstan.providers.getProvider({ provider: "local" });
     return provider?.health === "PROVIDER_HEALTH_HEALTHY";
