@@ -3,6 +3,7 @@
  * limits, and errors as problems. What is served below the public path is registered by others.
  */
 import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { addressInUse } from "@capstan/grpc";
 import type { Logger } from "@capstan/service";
@@ -50,7 +51,12 @@ export async function createHttpServer(
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxBodyBytes,
-    http: { maxHeaderSize: maxHeaderBytes, headersTimeout: 10_000 },
+    http: {
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: 10_000,
+      // Java's client and `curl --http2` offer to go on in HTTP/2, which is not taken: theirs are requests like any other.
+      shouldUpgradeCallback: asksForWebSocket,
+    },
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: 65_000, // longer than the usual proxy keeps one, so that none sends into a connection that is closing
     connectionTimeout: 0,
@@ -91,6 +97,11 @@ export async function createHttpServer(
     });
   });
   return http;
+}
+
+/** Whether the connection is handed over, and speaks HTTP no more. */
+export function asksForWebSocket({ headers }: Pick<IncomingMessage, "headers">): boolean {
+  return headers.upgrade?.toLowerCase() === "websocket";
 }
 
 /** Listens at host:port and gives back the same with the true port; refuses an address that another process has. */

@@ -1,7 +1,10 @@
-/** What every request meets before anybody knows what it asks for; requests are put in without a socket. */
+/** What every request meets before anybody knows what it asks for; requests are put in without a socket, but for one. */
+import { request } from "node:http";
+import { text } from "node:stream/consumers";
+import websocket from "@fastify/websocket";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
-import { createHttpServer, maxBodyBytes, maxUrlBytes } from "./httpServer.ts";
+import { createHttpServer, listen, maxBodyBytes, maxUrlBytes } from "./httpServer.ts";
 import { maxDepth } from "./jsonBody.ts";
 
 async function open(config: { limit?: number; origins?: readonly string[] } = {}) {
@@ -127,4 +130,25 @@ test("a page that is listed may read and is told what else; another is refused",
     expect(foreign.json()).toMatchObject({ status: 403, reason: "ORIGIN_NOT_ALLOWED" });
     expect(foreign.headers).not.toHaveProperty("access-control-allow-origin");
   }
+});
+
+test("a client that offers HTTP/2 is answered in HTTP/1.1, its body read", async () => {
+  const http = await open();
+  await http.register(websocket);
+  const address = await listen(http, "127.0.0.1:0");
+  const offered = {
+    connection: "Upgrade, HTTP2-Settings",
+    upgrade: "h2c",
+    "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA",
+  };
+  const answer = await new Promise<string>((resolve, reject) => {
+    const asked = request(`http://${address}/echo`, {
+      method: "POST",
+      headers: { ...offered, "content-type": "application/json" },
+    });
+    asked.on("response", (response) => resolve(text(response)));
+    asked.on("error", reject);
+    asked.end('{"a":1}');
+  });
+  expect(JSON.parse(answer)).toEqual({ body: { a: 1 } });
 });

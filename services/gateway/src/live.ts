@@ -8,6 +8,7 @@ import type { App } from "@capstan/service";
 import websocket from "@fastify/websocket";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Config } from "./config.ts";
+import { asksForWebSocket } from "./httpServer.ts";
 import { createLiveClients } from "./liveClients.ts";
 import type { LiveDeps } from "./liveDeps.ts";
 import { createFeeds } from "./liveFeeds.ts";
@@ -71,8 +72,8 @@ export function createLive({ app, config, pool, nats }: LiveOptions) {
         },
       });
       // The server counts a connection that asked to be upgraded as gone, and would wait for it for ever.
-      http.addHook("onResponse", async ({ headers, raw }) => {
-        if (headers.upgrade !== undefined) raw.socket.destroySoon();
+      http.addHook("onResponse", async ({ raw }) => {
+        if (asksForWebSocket(raw)) raw.socket.destroySoon();
       });
       serveEventStreams(http, prefix, deps);
       serveWebSocket(http, `${prefix}live`, deps);
