@@ -9,7 +9,8 @@ interface Operation {
   readonly description: string;
   readonly parameters: readonly { name: string; in: string; required: boolean; description: string; schema: Schema }[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> };
-  readonly responses: { readonly 200: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> } };
+  /** A WebSocket has no 200. */
+  readonly responses: { readonly 200?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> } };
 }
 
 interface Document {
@@ -60,7 +61,7 @@ function operationOf(
 ) {
   const { operationId, summary, description, parameters, requestBody, responses } = operation;
   const body = requestBody?.content["application/json"]?.schema;
-  const [[type = "", { schema: answer = {} } = {}] = []] = Object.entries(responses[200].content);
+  const [[type = "a WebSocket", { schema: answer = {} } = {}] = []] = Object.entries(responses[200]?.content ?? {});
   const rows = parameters.map(
     ({ name, in: place, required, description: said, schema }) =>
       `<tr><th scope="row"><code>${toHtml(name)}</code>${required ? " *" : ""}</th><td>${place}</td><td>${typeOf(schema)}</td><td>${inline(said)}</td></tr>`,
@@ -70,11 +71,11 @@ ${prose(description)}
 ${rows.length === 0 ? "" : `<h4>Parameters</h4><table>${rows.join("")}</table>`}
 ${body === undefined ? "" : `<h4>Body</h4>${"$ref" in body ? `<p>${typeOf(body)}</p>` : fieldsOf(body)}`}
 <h4>Answer</h4><p>${type === "application/json" ? typeOf(answer) : toHtml(type)}</p>
-<h4>With curl</h4><pre><code>${toHtml(curlOf(method, base + path, operation))}</code></pre></details>`;
+${responses[200] === undefined ? "" : `<h4>With curl</h4><pre><code>${toHtml(curlOf(method, base + path, operation))}</code></pre>`}</details>`;
 }
 
 function curlOf(method: string, path: string, { requestBody, responses }: Operation): string {
-  const isStream = "text/event-stream" in responses[200].content;
+  const isStream = "text/event-stream" in (responses[200]?.content ?? {});
   const way = method === "GET" ? (isStream ? "-N " : "") : `-X ${method} `;
   const body = requestBody === undefined ? "" : " \\\n  -H 'content-type: application/json' -d '{}'";
   return `curl ${way}http://127.0.0.1:7170${path.replaceAll(/\{(\w+)\}/g, "$$$1")}${body}`;

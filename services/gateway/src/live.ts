@@ -15,7 +15,7 @@ import { createFeeds } from "./liveFeeds.ts";
 import { createJobFollowers } from "./liveJobs.ts";
 import { createKnownLabels } from "./liveLabels.ts";
 import { startLiveMetrics } from "./liveMetrics.ts";
-import { clientOf, readLiveQuery } from "./liveQuery.ts";
+import { clientOf, liveQueries, readLiveQuery } from "./liveQuery.ts";
 import { serveSocket } from "./liveSocket.ts";
 import { HttpRefusal } from "./problem.ts";
 import { createSessions, type OpenSession } from "./sessions.ts";
@@ -98,7 +98,7 @@ function serveWebSocket(http: FastifyInstance, path: string, deps: LiveDeps): vo
     exposeHeadRoute: false,
     async preHandler(request) {
       if (!request.ws) return;
-      const query = readLiveQuery(request, { filters: [], own: [] });
+      const query = readLiveQuery(request, liveQueries.openLive);
       deps.clients.refuseIfStopping();
       const session = deps.sessions.open(clientOf(request, "WEBSOCKET", query));
       // Until the socket is served, which knows better why it ends.

@@ -5,9 +5,9 @@ import type { LiveFilter } from "./liveFilter.ts";
 import { filterSchema, labelKey, violationsOf } from "./liveMessage.ts";
 import type { SessionClient, SessionKind } from "./session.ts";
 
-const maxClientLength = 128;
-const maxMetadata = 16;
-const maxMetadataLength = 256;
+export const maxClientLength = 128;
+export const maxMetadata = 16;
+export const maxMetadataLength = 256;
 const maxPathLength = 256;
 
 /** Of all live requests; `allowed` are those of one path beside them. */
@@ -18,12 +18,23 @@ export interface LiveQuery {
   readonly own: ReadonlyMap<string, string>;
 }
 
+/** What one path takes in its query, beside `client` and `metadata.<key>`. */
+export interface TakenQuery {
+  readonly filters: readonly (keyof LiveFilter)[];
+  readonly own: readonly string[];
+}
+
+/** Of each live path. The OpenAPI document says the same. */
+export const liveQueries = {
+  watchJob: { filters: ["types", "states"], own: ["afterSequence", "replay"] },
+  watchJobs: { filters: ["jobId", "types", "states", "queue", "labels"], own: ["replay", "lastEventId"] },
+  tailLogs: { filters: [], own: ["afterSequence"] },
+  openLive: { filters: [], own: [] },
+} as const satisfies Readonly<Record<string, TakenQuery>>;
+
 const filterNames = ["jobId", "executionId", "types", "states", "queue"];
 
-export function readLiveQuery(
-  request: FastifyRequest,
-  { filters, own }: { readonly filters: readonly (keyof LiveFilter)[]; readonly own: readonly string[] },
-): LiveQuery {
+export function readLiveQuery(request: FastifyRequest, { filters, own }: TakenQuery): LiveQuery {
   const query = new URL(request.raw.url ?? "/", "http://localhost").searchParams;
   const { filter, metadata, ownValues, unknown } = sort(query, filters, own);
   const read = filterSchema.safeParse(filter);

@@ -6,6 +6,7 @@ import type { DescField } from "@bufbuild/protobuf";
 import { etagPathOf } from "./answer.ts";
 import type { Binding, Contracts } from "./contracts.ts";
 import { createSchemas, type Schema, type Schemas } from "./jsonSchema.ts";
+import { eventData, livePaths, liveTag, logData, streamParameters, streamResponses } from "./liveOperations.ts";
 import { problemSchema, problemType } from "./problem.ts";
 import { etagField, idempotencyField, queryFields } from "./readRequest.ts";
 
@@ -19,20 +20,19 @@ export interface OpenApiOptions {
 
 export type OpenApi = { readonly [key: string]: unknown };
 
-const eventStream = "text/event-stream";
-
 export function writeOpenApi({ contracts, comments, version, publicPath }: OpenApiOptions): OpenApi {
   const describe = (fullName: string) => comments[fullName];
   const schemas = createSchemas(contracts.rpcs, { refPrefix: "#/components/schemas/", describe });
   const byPath = Map.groupBy(contracts.bindings, ({ template }) => jsonPath(template.text));
   const paths = [...byPath]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([path, bindings]) => [
+    .map(([path, bindings]): readonly [string, OpenApi] => [
       path,
       Object.fromEntries(
         bindings.map((binding) => [binding.method.toLowerCase(), writeOperation(binding, schemas, comments)]),
       ),
-    ]);
+    ])
+    .concat(Object.entries(livePaths(refused)))
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   return {
     openapi: "3.1.0",
     info: {
@@ -47,7 +47,8 @@ export function writeOpenApi({ contracts, comments, version, publicPath }: OpenA
     security: [],
     tags: contracts.services
       .filter(({ methods }) => contracts.bindings.some(({ rpc }) => methods.includes(rpc.desc)))
-      .map(({ name, typeName }) => ({ name: tagOf(name), description: comments[typeName] ?? name })),
+      .map(({ name, typeName }) => ({ name: tagOf(name), description: comments[typeName] ?? name }))
+      .concat(liveTag),
     paths: Object.fromEntries(paths),
     components: {
       schemas: { ...usedIn(paths, schemas.components), Problem: problemSchema },
@@ -89,6 +90,7 @@ function writeOperation(binding: Binding, schemas: Schemas, comments: Readonly<R
   const { desc } = rpc;
   const said = comments[`${desc.parent.typeName}.${desc.name}`] ?? desc.name;
   const isFirst = rpc.bindings[0] === binding;
+  const isUnary = desc.methodKind === "unary";
   const summary = /^[\s\S]*?[.:](?=\s|$)/.exec(said)?.[0] ?? said;
   return {
     operationId: lowerFirst(desc.name) + (isFirst ? "" : "WithBody"),
@@ -97,8 +99,9 @@ function writeOperation(binding: Binding, schemas: Schemas, comments: Readonly<R
     description: `${said}\n\ngRPC: \`${rpc.path.slice(1)}\``,
     parameters: [
       ...pathParameters(binding, schemas, comments),
-      ...queryParameters(binding, schemas, comments),
-      ...headerParameters(binding),
+      ...(isUnary
+        ? [...queryParameters(binding, schemas, comments), ...headerParameters(binding)]
+        : parametersOfStream(binding)),
     ],
     ...(hasBody && {
       requestBody: {
@@ -107,11 +110,24 @@ function writeOperation(binding: Binding, schemas: Schemas, comments: Readonly<R
       },
     }),
     responses: {
-      200: desc.methodKind === "unary" ? unaryResponse(binding, schemas) : streamResponse(binding, schemas),
-      "4XX": { $ref: "#/components/responses/Problem" },
-      "5XX": { $ref: "#/components/responses/Problem" },
+      ...(isUnary
+        ? { 200: unaryResponse(binding, schemas) }
+        : streamResponses(desc.localName === "tailLogs" ? logData : eventData, true)),
+      ...refused,
     },
   };
+}
+
+const refused = {
+  "4XX": { $ref: "#/components/responses/Problem" },
+  "5XX": { $ref: "#/components/responses/Problem" },
+};
+
+/** A stream takes more than its message has, and not all of that. */
+function parametersOfStream({ rpc }: Binding): readonly OpenApi[] {
+  const found = streamParameters(rpc.desc.localName);
+  if (found === null) throw new Error(`nobody streams ${rpc.path} over HTTP`);
+  return found;
 }
 
 function pathFields({ rpc, template }: Binding): readonly DescField[] {
@@ -171,9 +187,6 @@ function headerParameters({ rpc, method }: Binding): readonly OpenApi[] {
     ...(method === "GET" && etagPathOf(output) !== null
       ? [header("If-None-Match", "An ETag. 304 if it has not changed since.")]
       : []),
-    ...(rpc.desc.methodKind === "server_streaming"
-      ? [header("Last-Event-ID", "The last `id` that was read: what follows comes next.")]
-      : []),
   ];
 }
 
@@ -185,15 +198,6 @@ function unaryResponse({ rpc }: Binding, schemas: Schemas): OpenApi {
     description: "The answer.",
     headers: Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }])),
     content: { "application/json": { schema: schemas.refTo(rpc.desc.output) } },
-  };
-}
-
-function streamResponse({ rpc }: Binding, schemas: Schemas): OpenApi {
-  const { output } = rpc.desc;
-  const { $ref } = schemas.refTo(output) as { $ref: string };
-  return {
-    description: `Server-sent events. What \`data\` holds is told in docs/rest.md; over gRPC each is a [${output.name}](${$ref}).`,
-    content: { [eventStream]: { schema: { type: "string" } } },
   };
 }
 

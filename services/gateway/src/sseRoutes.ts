@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { LiveDeps } from "./liveDeps.ts";
 import { createMatcher } from "./liveFilter.ts";
 import { openLog } from "./liveLog.ts";
-import { clientOf, type LiveQuery, lastEventId, readLiveQuery, readNumber } from "./liveQuery.ts";
+import { clientOf, type LiveQuery, lastEventId, liveQueries, readLiveQuery, readNumber } from "./liveQuery.ts";
 import type { OpenSession } from "./sessions.ts";
 import { readPosition, watchJobs } from "./sseJobs.ts";
 import { nothingMore, openSse, type SseStream } from "./sseStream.ts";
@@ -35,7 +35,7 @@ function open(request: FastifyRequest, query: LiveQuery, { clients, sessions }: 
 }
 
 async function watchJob(request: FastifyRequest, reply: FastifyReply, deps: LiveDeps): Promise<FastifyReply> {
-  const query = readLiveQuery(request, { filters: ["types", "states"], own: ["afterSequence", "replay"] });
+  const query = readLiveQuery(request, liveQueries.watchJob);
   const last = lastEventId(request);
   const afterSequence =
     readNumber(last ?? undefined, "Last-Event-ID", maxSequence) ??
@@ -91,10 +91,7 @@ async function watchJob(request: FastifyRequest, reply: FastifyReply, deps: Live
 }
 
 async function watchAllJobs(request: FastifyRequest, reply: FastifyReply, deps: LiveDeps): Promise<FastifyReply> {
-  const query = readLiveQuery(request, {
-    filters: ["jobId", "types", "states", "queue", "labels"],
-    own: ["replay", "lastEventId"],
-  });
+  const query = readLiveQuery(request, liveQueries.watchJobs);
   const last = lastEventId(request) ?? query.own.get("lastEventId") ?? null;
   const position = last === null ? null : readPosition(last);
   if (last !== null && position === null) {
@@ -111,7 +108,7 @@ async function watchAllJobs(request: FastifyRequest, reply: FastifyReply, deps: 
 }
 
 async function tailLog(request: FastifyRequest, reply: FastifyReply, deps: LiveDeps): Promise<FastifyReply> {
-  const query = readLiveQuery(request, { filters: [], own: ["afterSequence"] });
+  const query = readLiveQuery(request, liveQueries.tailLogs);
   const last = lastEventId(request);
   if (last === endOfLog) return nothingMore(reply);
   const afterSequence =
