@@ -5,6 +5,7 @@ import type { Loops } from "@capstan/postgres";
 export function createTestLoops(): Loops & { readonly stop: () => Promise<void> } {
   const stops: (() => Promise<void>)[] = [];
   return {
+    addCheck: () => {},
     startLoop: ({ intervalMs, once }) => {
       const stopping = new AbortController();
       let isWoken = false;

@@ -307,9 +307,33 @@ function isTaken(error: unknown): void {
   if ((error as { code?: string }).code !== "23505") throw error;
 }
 
+test("a broker that answers and stores nothing makes the service unready, until it stores again", async () => {
+  let isStoring = true;
+  const broker = createBroker(() => isStoring);
+  const checks = new Map<string, () => Promise<void>>();
+  const app: Loops = { ...loops, addCheck: (name, check) => void checks.set(name, check) };
+  const relay = startRelay({ pool, context: "job", publish: broker.publish, log, app });
+  const check = async () => await checks.get("stream")?.();
+  const append = async () => {
+    await appendFacts(pool, [exampleFact({ aggregateId: uuidv7() })]);
+    relay.wake();
+  };
+  expect([...checks.keys()]).toEqual(["stream"]);
+  await append();
+  await eventually(isListEmpty);
+  isStoring = false;
+  await append();
+  await expect(check()).resolves.toBeUndefined();
+  await eventually(() => expect(check()).rejects.toMatchObject({ code: "FACTS_NOT_STORED" }), 40_000);
+  isStoring = true;
+  await eventually(() => expect(check()).resolves.toBeUndefined(), 40_000);
+  await eventually(isListEmpty);
+});
+
 test("an idle relay costs one small statement every ten seconds", async () => {
   const passes: { intervalMs: number; once: () => Promise<boolean> }[] = [];
   const app: Loops = {
+    addCheck: () => {},
     startLoop: ({ intervalMs, once }) => {
       passes.push({ intervalMs, once: () => once(new AbortController().signal) });
       return { wake: () => {}, stop: async () => {} };

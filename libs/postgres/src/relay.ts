@@ -14,8 +14,9 @@ import { startGauge } from "./gauge.ts";
 import type { Log } from "./log.ts";
 import { inTransaction } from "./transaction.ts";
 
-/** What the relay needs of the process it runs in: loops that show in its health. `App` of @capstan/service is one. */
+/** What the relay needs of the process it runs in: loops and checks that show in its health. `App` of @capstan/service is one. */
 export interface Loops {
+  addCheck(name: string, check: () => Promise<void>): void;
   startLoop(options: { name: string; intervalMs: number; once: (signal: AbortSignal) => Promise<boolean> }): {
     wake(): void;
     stop(): Promise<void>;
@@ -51,6 +52,8 @@ const pollMs = 10_000;
 const busyRetryMs = 20;
 const failureRetryMs = { first: 100, longest: 2_000 };
 const failuresToReport = 8; // 100 ms and so on until two seconds: the first ten seconds
+/** Nothing may be stored for as long as this before the service is not ready: a broker that restarts is back sooner. */
+const toleratedMs = 10_000;
 
 /** Starts the loop that publishes the facts of a schema until it is stopped. */
 export function startRelay({ pool, context, publish, log, app }: RelayOptions): Relay {
@@ -58,7 +61,12 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
   let fresh: ListedFacts[] = [];
   let held = { facts: 0, bytes: 0 };
   let failures = 0;
+  /** Since when the broker has stored nothing of what was offered, though it may answer; null while all is well. */
+  let refusedSinceMs: number | null = null;
   let timer: NodeJS.Timeout | undefined;
+  app.addCheck("stream", async () => {
+    if (refusedSinceMs !== null && performance.now() - refusedSinceMs >= toleratedMs) throw new FactsNotStored();
+  });
   const loop = app.startLoop({ name: `${context}-relay`, intervalMs: pollMs, once });
   startGauge({
     pool,
@@ -101,20 +109,27 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     if (failures === failuresToReport) log.warn({ context }, "facts have been waiting for ten seconds to be published");
   }
 
+  async function offer(facts: readonly StoredFact[]): Promise<readonly boolean[]> {
+    const stored = await publish(facts);
+    if (stored.includes(true)) refusedSinceMs = null;
+    else if (facts.length > 0) refusedSinceMs ??= performance.now();
+    return stored;
+  }
+
   async function once(): Promise<boolean> {
     if (fresh.length > 0) return await relayFresh();
     // An idle relay costs one small statement a poll; it opens a transaction only when there is something.
     if (!mustList && (await isEmpty(pool))) return false;
     list();
     mustList = false; // what is committed from now on is handed to us
-    const { state, count } = await relayOnce(pool, publish);
+    const { state, count } = await relayOnce(pool, offer);
     return settle(state, count >= batchSize);
   }
 
   async function relayFresh(): Promise<boolean> {
     const batch = takeBatch();
     try {
-      const { state, isAll } = await publishFresh(pool, publish, batch);
+      const { state, isAll } = await publishFresh(pool, offer, batch);
       return settle(state, !isAll);
     } catch (error) {
       list(); // the batch is no longer in memory
@@ -139,6 +154,7 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     if (state === "busy") wakeIn(busyRetryMs);
     if (state === "refused") retryLater();
     else failures = 0;
+    if (state === "done") refusedSinceMs = null; // another process may have published what this one could not
     if (state !== "done" || isMoreListed) list();
     return state === "done" && (mustList || fresh.length > 0);
   }
@@ -150,6 +166,10 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
       return loop.stop();
     },
   };
+}
+
+class FactsNotStored extends Error {
+  readonly code = "FACTS_NOT_STORED";
 }
 
 interface Size {
