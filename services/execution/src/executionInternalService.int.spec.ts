@@ -1,9 +1,11 @@
 /** Executions as the orchestrator sees them, on real processes. */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { openPool } from "@capstan/postgres";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { readSubject, withNats } from "../../../test/support/broker.ts";
-import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { createTestDatabase, createTestLog, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
+import { listLive } from "./executionStore.ts";
 import { factsOf, startOf, startTestService, type TestService } from "./startTestService.ts";
 
 let database: TestDatabase;
@@ -239,6 +241,32 @@ test("an engine that does not answer is asked until the start times out", async 
   const execution = await untilEnded(start.executionId);
   expect(execution).toMatchObject({ state: "EXECUTION_STATE_TIMED_OUT", reason: "REASON_START_TIMEOUT" });
   expect((await factsOf(database, start.executionId)).map(({ event }) => event)).toEqual(["timed_out"]);
+});
+
+test("who reads the live executions page by page comes to each of them, and to none that has ended", async () => {
+  const pool = openPool({ url: database.url, schema: "execution", log: createTestLog() });
+  onTestFinished(() => pool.end());
+  const [ended, ...live] = [["true"], ["sleep", "60"], ["sleep", "60"], ["sleep", "60"]].map((command) =>
+    startOf({ command }),
+  );
+  await run(...live, ...(ended === undefined ? [] : [ended]));
+  await untilEnded(ended?.executionId ?? "");
+  const ids = live.map(({ executionId }) => executionId).sort();
+  const found: string[] = [];
+  for (let afterId = "00000000-0000-0000-0000-000000000000"; ; afterId = found.at(-1) ?? "") {
+    const page = await listLive(pool, 0, afterId, 2);
+    if (page.length === 0) break;
+    found.push(...page.map(({ id }) => id));
+  }
+  expect(found).toEqual(ids);
+  const { executions, nextPageToken } = await service.internal.listLiveExecutions({ minAge: undefined, pageToken: "" });
+  expect(executions.map(({ executionId }) => executionId)).toEqual(ids);
+  expect(nextPageToken).toBe("");
+  const stop = { tenant: "default", step: "main", attempt: 1, reason: "REASON_OPERATOR" as const, message: "" };
+  await service.internal.stopExecutions({
+    stops: live.map(({ executionId, jobId }) => ({ ...stop, executionId, jobId })),
+  });
+  await Promise.all(ids.map(untilEnded));
 });
 
 test("bad requests are refused with every bad field", async () => {

@@ -3,7 +3,7 @@
  * has the end told again: who asks has not heard of it, and would ask for ever.
  */
 import { DomainError, type FieldViolation, invalid } from "@capstan/errors";
-import { unary } from "@capstan/grpc";
+import { decodePageToken, encodePageToken, unary } from "@capstan/grpc";
 import { appendFacts, inTransaction, type Pool, requeueTerminalFacts, uuidv7 } from "@capstan/postgres";
 import type {
   ExecutionInternalServiceServer,
@@ -31,6 +31,8 @@ export interface ExecutionInternalDeps {
 const maxBatch = 1_000;
 /** Live executions in one answer. */
 const maxLive = 10_000;
+/** Comes before every id. */
+const firstId = "00000000-0000-0000-0000-000000000000";
 
 export function createExecutionInternalService(deps: ExecutionInternalDeps): ExecutionInternalServiceServer {
   return {
@@ -39,9 +41,16 @@ export function createExecutionInternalService(deps: ExecutionInternalDeps): Exe
       await stopAll(readStops(request.stops), deps);
       return {};
     }),
-    listLiveExecutions: unary(async ({ minAge }: ListLiveExecutionsRequest) => {
-      const live = await listLive(deps.pool, (minAge?.seconds ?? 0) * 1_000 + (minAge?.nanos ?? 0) / 1e6, maxLive);
-      return { executions: live.map(({ id: executionId, ...execution }) => ({ executionId, ...execution })) };
+    listLiveExecutions: unary(async ({ minAge, pageToken }: ListLiveExecutionsRequest) => {
+      const query = { list: "live executions" };
+      const [after = firstId] = decodePageToken(pageToken, query) ?? [];
+      const minAgeMs = (minAge?.seconds ?? 0) * 1_000 + (minAge?.nanos ?? 0) / 1e6;
+      const live = await listLive(deps.pool, minAgeMs, after, maxLive);
+      const last = live.length === maxLive ? live.at(-1) : undefined;
+      return {
+        executions: live.map(({ id: executionId, ...execution }) => ({ executionId, ...execution })),
+        nextPageToken: last === undefined ? "" : encodePageToken(query, [last.id]),
+      };
     }),
   };
 }

@@ -180,13 +180,24 @@ export function executionFromRow(row: ExecutionRow): Execution {
 /** Who an execution is. */
 export type LiveExecution = Pick<Assignment, "id" | "tenant" | "jobId" | "step" | "attempt">;
 
-/** Those that have not ended and were recorded `minAgeMs` ago. */
-export async function listLive(db: Db, minAgeMs: number, limit: number): Promise<readonly LiveExecution[]> {
+/**
+ * Those that have not ended and were recorded `minAgeMs` ago, in the order of their ids, after `afterId`. What lives is read first: the
+ * order of all ids leads through whatever has ended.
+ */
+export async function listLive(
+  db: Db,
+  minAgeMs: number,
+  afterId: string,
+  limit: number,
+): Promise<readonly LiveExecution[]> {
   const { rows } = await db.query<{ id: string; tenant: string; job_id: string; step: string; attempt: number }>({
     name: "list_live_executions",
-    text: `select id, tenant, job_id, step, attempt from execution
-            where end_time is null and create_time < clock_timestamp() - $1 * interval '1 millisecond' limit $2`,
-    values: [minAgeMs, limit],
+    text: `with live as materialized (
+             select id, tenant, job_id, step, attempt from execution
+              where end_time is null and create_time < clock_timestamp() - $1 * interval '1 millisecond'
+           )
+           select * from live where id > $2::uuid order by id limit $3`,
+    values: [minAgeMs, afterId, limit],
   });
   return rows.map(({ job_id: jobId, ...row }) => ({ ...row, jobId }));
 }

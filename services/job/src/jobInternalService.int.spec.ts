@@ -1,9 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { openPool } from "@capstan/postgres";
+import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { createTestDatabase, createTestLog, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { getJob, refusalOf, seconds, submit } from "../../../test/support/jobs.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
+import { type LiveJob, listOpenAttempts, type OpenAttempt, type OpenAttemptPage } from "./openAttemptQueries.ts";
 import { factsOf, report, reportOf, startTestService, type TestService } from "./startTestService.ts";
 
 let database: TestDatabase;
@@ -200,6 +203,48 @@ test("the orchestrator is told which jobs have ended, are being cancelled, or ar
     cancellingIds: [cancelling.id],
   });
   await report(first, reportOf(cancelling.id, "CANCELLED", { reason: "REASON_CANCELLED_BY_USER" }));
+});
+
+test("who reads the open attempts page by page comes to each of them, whatever else there is", async () => {
+  const pool = openPool({ url: database.url, schema: "job", log: createTestLog() });
+  onTestFinished(() => pool.end());
+  const jobs = await Promise.all(Array.from({ length: 9 }, () => submit(first, retried)));
+  const [done, backedOff, running, ...ready] = jobs.map(({ id }) => id) as [string, string, string];
+  await report(first, reportOf(done, "SUCCEEDED"), reportOf(backedOff, "FAILED"), reportOf(running, "STARTED"));
+  const own = new Set(jobs.map(({ id }) => id));
+  const found: OpenAttempt[] = [];
+  for (let after: LiveJob | null = null, pages = 0; pages === 0 || after !== null; pages += 1) {
+    const page: OpenAttemptPage = await listOpenAttempts(pool, { minAgeMs: 0, after, limit: 3 });
+    expect(page.attempts.length).toBeLessThanOrEqual(3);
+    found.push(...page.attempts.filter(({ jobId }) => own.has(jobId)));
+    after = page.last;
+  }
+  const open = [running, ...ready].map((jobId) => ({ jobId, step: "main", attempt: 1, tenant: "default" }));
+  expect(found).toHaveLength(open.length);
+  expect(found).toEqual(expect.arrayContaining(open));
+  const { attempts, nextPageToken } = await first.internal.listOpenAttempts({ minAge: undefined, pageToken: "" });
+  expect(nextPageToken).toBe("");
+  expect(attempts).toEqual(expect.arrayContaining(open));
+  const refusal = await refusalOf(first.internal.listOpenAttempts({ minAge: undefined, pageToken: "nonsense" }));
+  expect(refusal).toMatchObject({ code: "INVALID_ARGUMENT", fields: [{ field: "page_token" }] });
+});
+
+test("the open attempts of one job stand on one page", async () => {
+  const pool = openPool({ url: database.url, schema: "job", log: createTestLog() });
+  onTestFinished(() => pool.end());
+  const before = await submit(first, truth);
+  const steps = ["a", "b", "c", "d"].map((name) => ({ name, ...truth }));
+  const request = SubmitJobRequest.fromPartial({ spec: { name: "wide", steps } });
+  const ids: string[] = [];
+  for (let jobs = 0; jobs < 2; jobs += 1) ids.push((await first.jobs.submitJob(request)).job?.id ?? "");
+  const counts: number[] = [];
+  for (let after: LiveJob | null = { state: "PENDING", id: before.id }; after !== null; ) {
+    const page: OpenAttemptPage = await listOpenAttempts(pool, { minAgeMs: 0, after, limit: 6 });
+    const jobIds = page.attempts.map(({ jobId }) => jobId);
+    counts.push(...ids.map((id) => jobIds.filter((jobId) => jobId === id).length));
+    after = page.last;
+  }
+  expect(counts.filter((count) => count > 0)).toEqual([4, 4]);
 });
 
 test("a report that does not say what happened is refused, and with it the whole call", async () => {

@@ -1,6 +1,6 @@
 /** What other contexts tell the job context, most of all what became of executions, and the facts that they read of many jobs. */
 import { DomainError, invalid } from "@capstan/errors";
-import { unary } from "@capstan/grpc";
+import { decodePageToken, encodePageToken, unary } from "@capstan/grpc";
 import { inTransaction, type Pool } from "@capstan/postgres";
 import type {
   ExecutionReport,
@@ -76,9 +76,14 @@ export function createJobInternalService(
       return {};
     }),
 
-    listOpenAttempts: unary(async ({ minAge }) => ({
-      attempts: [...(await listOpenAttempts(pool, Math.max(0, durationMs(minAge))))],
-    })),
+    listOpenAttempts: unary(async ({ minAge, pageToken }) => {
+      const query = { list: "open attempts" };
+      const [state = "", id = ""] = decodePageToken(pageToken, query) ?? [];
+      const after = pageToken === "" ? null : { state, id };
+      const { attempts, last } = await listOpenAttempts(pool, { minAgeMs: Math.max(0, durationMs(minAge)), after });
+      const nextPageToken = last === null ? "" : encodePageToken(query, [last.state, last.id]);
+      return { attempts: [...attempts], nextPageToken };
+    }),
 
     findEndedJobs: unary(async ({ jobIds }) => {
       const bad = badIds(jobIds, 1_000);

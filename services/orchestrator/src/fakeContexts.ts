@@ -13,6 +13,7 @@ import {
   type CancelJobsRequest,
   type FindEndedJobsRequest,
   JobInternalServiceService,
+  type ListOpenAttemptsRequest,
   type LoggedJobEvent,
   type OpenAttempt,
   type ReadJobEventsRequest,
@@ -23,6 +24,7 @@ import {
   type CapacityAnswer,
   type CapacityRequest,
   type ConfirmReservationsRequest,
+  type ListLiveReservationsRequest,
   ProviderInternalServiceService,
   type ReleaseReservationsRequest,
   type ReserveCapacityRequest,
@@ -64,6 +66,8 @@ export interface FakeContexts {
 export interface Left {
   attempts: readonly OpenAttempt[];
   events: readonly LoggedJobEvent[];
+  /** Jobs whose events cannot be read. */
+  unreadableJobs: readonly string[];
   endedJobs: readonly string[];
   cancellingJobs: readonly string[];
   reservations: readonly string[];
@@ -80,7 +84,10 @@ export async function startFakeContexts(): Promise<FakeContexts> {
     asked.push(...noted);
     await fake.onAnswer(method, noted);
   };
-  const left: Left = { attempts: [], events: [], endedJobs: [], cancellingJobs: [], reservations: [], executions: [] };
+  const left: Left = {
+    ...{ attempts: [], events: [], unreadableJobs: [], endedJobs: [], cancellingJobs: [] },
+    ...{ reservations: [], executions: [] },
+  };
   const services = {
     job: fakeJob(note, left),
     provider: fakeProvider(note, slots, left),
@@ -121,6 +128,15 @@ function listen(service: ServiceRegistration, port = 0): Promise<GrpcServer> {
   return serve({ address, services: [service], health: () => true, drainMs: 100, log: createTestLog() });
 }
 
+/** So many are told of at once, where a test leaves more. */
+const pageSize = 2;
+
+function pageOf<T>(all: readonly T[], pageToken: string): { readonly items: T[]; readonly nextPageToken: string } {
+  const from = Number(pageToken);
+  const next = from + pageSize;
+  return { items: all.slice(from, next), nextPageToken: next < all.length ? String(next) : "" };
+}
+
 function fakeJob(note: Note, left: Left): ServiceRegistration {
   const implementation = {
     reportExecutions: unary(async ({ reports }: ReportExecutionsRequest) => {
@@ -147,13 +163,18 @@ function fakeJob(note: Note, left: Left): ServiceRegistration {
     }),
   };
   const readings = {
-    listOpenAttempts: unary(async () => ({ attempts: [...left.attempts] })),
-    readJobEvents: unary(async ({ cursors }: ReadJobEventsRequest) => ({
-      pages: cursors.map(({ afterSequence }) => ({
+    listOpenAttempts: unary(async ({ pageToken }: ListOpenAttemptsRequest) => {
+      const { items: attempts, nextPageToken } = pageOf(left.attempts, pageToken);
+      return { attempts, nextPageToken };
+    }),
+    readJobEvents: unary(async ({ cursors }: ReadJobEventsRequest) => {
+      if (cursors.some(({ jobId }) => left.unreadableJobs.includes(jobId))) throw new Error("cannot be read");
+      const pages = cursors.map(({ afterSequence }) => ({
         ...{ found: true, sequence: left.events.length, hasEnded: false, labels: {} },
         events: left.events.filter(({ sequence }) => sequence > afterSequence),
-      })),
-    })),
+      }));
+      return { pages };
+    }),
     findEndedJobs: unary(async ({ jobIds }: FindEndedJobsRequest) => ({
       endedIds: jobIds.filter((id) => left.endedJobs.includes(id)),
       unknownIds: [],
@@ -179,7 +200,7 @@ function fakeExecution(note: Note, left: Left): ServiceRegistration {
       );
       return {};
     }),
-    listLiveExecutions: unary(async () => ({ executions: [...left.executions] })),
+    listLiveExecutions: unary(async () => ({ executions: [...left.executions], nextPageToken: "" })),
   };
   return { definition: ExecutionInternalServiceService, implementation };
 }
@@ -227,7 +248,10 @@ function fakeProvider(note: Note, slots: ReadonlyMap<string, number>, left: Left
       );
       return { released: reservationIds.length };
     }),
-    listLiveReservations: unary(async () => ({ reservationIds: [...left.reservations] })),
+    listLiveReservations: unary(async ({ pageToken }: ListLiveReservationsRequest) => {
+      const { items: reservationIds, nextPageToken } = pageOf(left.reservations, pageToken);
+      return { reservationIds, nextPageToken };
+    }),
     listProbeTargets: unary(async () => ({ targets: [] })),
     reportHealth: unary(async () => ({})),
     reportPools: unary(async () => ({ answers: [] })),

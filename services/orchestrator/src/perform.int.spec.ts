@@ -37,7 +37,7 @@ beforeAll(async () => {
       return { outcomes: ids.map(() => "START_OUTCOME_ACCEPTED" as const) };
     }),
     stopExecutions: unary(async () => ({})),
-    listLiveExecutions: unary(async () => ({ executions: [] })),
+    listLiveExecutions: unary(async () => ({ executions: [], nextPageToken: "" })),
   };
   const providers = {
     reserveCapacity: unary(async ({ requests }: ReserveCapacityRequest) => {
@@ -46,7 +46,7 @@ beforeAll(async () => {
     }),
     confirmReservations: unary(async () => ({ expiredIds: [] })),
     releaseReservations: unary(async () => ({ released: 0 })),
-    listLiveReservations: unary(async () => ({ reservationIds: [] })),
+    listLiveReservations: unary(async () => ({ reservationIds: [], nextPageToken: "" })),
     listProbeTargets: unary(async () => ({ targets: [] })),
     reportHealth: unary(async () => ({})),
     reportPools: unary(async () => ({ answers: [] })),

@@ -118,6 +118,25 @@ test("capacity and executions without a saga are given back and stopped, and tho
   await eventually(async () => expect((await repairsOf("stop-execution"))[0]?.refs).toEqual([execution]));
 });
 
+test("what is left on later pages is found as well, and beside a job whose facts cannot be read", async () => {
+  const [jobId, bad] = [uuidv7(), uuidv7()];
+  const held = [await startOne(), await startOne(), await startOne()].map(idOf);
+  const lost = uuidv7();
+  world.contexts.left.reservations = [...held, lost];
+  const { id, data } = submitted({ jobId });
+  const event = { id, type: "capstan.job.v1.job.submitted", sequence: 1, time: new Date() };
+  world.contexts.left.events = [LoggedJobEvent.fromPartial({ ...event, dataJson: JSON.stringify(data) })];
+  const attempt = { step: "main", attempt: 1, tenant: "default" };
+  world.contexts.left.unreadableJobs = [bad];
+  world.contexts.left.attempts = [bad, jobId].map((each) => ({ ...attempt, jobId: each }));
+  await eventually(() => expect(askedAbout(world.contexts, jobId)).toEqual(["reserve", "start"]));
+  const released = () => world.contexts.asked.filter(({ method }) => method === "release").map((item) => item.id);
+  await eventually(() => expect(released()).toContain(lost));
+  expect(released()).not.toEqual(expect.arrayContaining([held[0]]));
+  world.contexts.left.reservations = [];
+  world.contexts.left.attempts = [];
+});
+
 test("what was on its way when it was seen first is no repair", async () => {
   const jobId = uuidv7();
   const before = (await repairsOf("begin-saga")).length;

@@ -9,19 +9,23 @@
  *   capacity is held and no saga lives for it        it is given back
  *   an execution lives and no saga leads it          it is stopped
  *
- * What is found counts when the next look finds it again: whatever is on its way has arrived by then. That a stage stands still is none of
- * this: wakeSagas.ts sends its command again.
+ * What is found counts when the next look finds it again: whatever is on its way has arrived by then. A look reads one page of each list,
+ * the next one the page after it, unless something was found: however much there is, all of it is looked at in the end. That a stage stands
+ * still is none of this: wakeSagas.ts sends its command again.
  */
 import { DomainError } from "@capstan/errors";
+import { decodePageToken, encodePageToken } from "@capstan/grpc";
 import type { ReceivedFact } from "@capstan/messaging";
-import type { Repair, TellRepair } from "@capstan/postgres";
+import type { TellRepair } from "@capstan/postgres";
+import type { LiveExecution } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import type { LoggedJobEvent } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import type { App, Loop } from "@capstan/service";
 import { driveSagas, type SagaDeps } from "./driveSagas.ts";
-import { findUnknown, findUnled, type LongLived, listLongLived } from "./reconcileStore.ts";
+import { findUnknown, findUnled, type LongLived, listPlaced, listWaiting } from "./reconcileStore.ts";
 import { sagaId } from "./runJob.ts";
 import { type Cancellation, cancellationOf } from "./sagaProto.ts";
 import { loadSagas } from "./sagaStore.ts";
+import { type Comparison, type Suspect, walkPages } from "./walkPages.ts";
 
 export interface ReconcileDeps extends SagaDeps {
   /** Handles facts of the job context as the consumer does. */
@@ -36,27 +40,23 @@ export function startReconciling(app: App, deps: ReconcileDeps): Loop {
   return app.startLoop({ name: "reconcile-sagas", intervalMs: deps.intervalMs, once: reconcileOnce });
 }
 
-/** What a look has found, by what it would be repaired as. */
-type Found = ReadonlyMap<string, ReadonlySet<string>>;
-
-/** Gives back one look; it remembers what the look before has found. */
+/** Gives back one look at all lists; it remembers where it is in each, and what the look before has found. */
 export function createReconcile(deps: ReconcileDeps): () => Promise<void> {
-  let before: Found = new Map();
+  const looks = [
+    walkPages(begun),
+    walkPages(endedAmong(listPlaced)),
+    walkPages(endedAmong(listWaiting)),
+    walkPages(released),
+    walkPages(stopped),
+  ];
   return async () => {
-    const found = new Map<string, ReadonlySet<string>>();
-    /** What was found before too. */
-    const again = (repair: string, ids: readonly string[]): readonly string[] => {
-      found.set(repair, new Set(ids));
-      return ids.filter((id) => before.get(repair)?.has(id) === true);
-    };
     // One by one, and each whatever became of the others: a context that is away must not keep the rest from being looked at.
     const failures: unknown[] = [];
-    for (const compare of [beginUnknown, endWithJob, releaseUnled, stopUnled]) {
-      await compare(deps, again).catch((error: unknown) => {
+    for (const look of looks) {
+      await look(deps).catch((error: unknown) => {
         if (!isAway(error)) failures.push(error);
       });
     }
-    before = found;
     if (failures.length > 0) throw failures[0];
   };
 }
@@ -65,8 +65,6 @@ export function createReconcile(deps: ReconcileDeps): () => Promise<void> {
 function isAway(error: unknown): boolean {
   return error instanceof DomainError && error.code === "UNAVAILABLE";
 }
-
-type Again = (repair: string, ids: readonly string[]) => readonly string[];
 
 /** As many as the internal RPCs take. */
 const maxItems = 1_000;
@@ -81,21 +79,43 @@ function minAgeOf({ intervalMs }: ReconcileDeps) {
   return { minAge: { seconds: Math.floor(intervalMs / 1_000), nanos: (intervalMs % 1_000) * 1_000_000 } };
 }
 
-async function beginUnknown(deps: ReconcileDeps, again: Again): Promise<void> {
-  const { pool, contexts } = deps;
-  const { attempts } = await contexts.jobs.listOpenAttempts(minAgeOf(deps));
-  const open = new Map(attempts.map((each) => [sagaId(each.jobId, each.step, each.attempt), each]));
-  const unknown = again("begin-saga", await inBatches([...open.keys()], maxItems, (ids) => findUnknown(pool, ids)));
-  if (unknown.length === 0) return;
-  const jobs = new Map(unknown.flatMap((id) => open.get(id) ?? []).map(({ jobId, tenant }) => [jobId, tenant]));
-  // One by one: few are missed, and the facts of one job may be many.
-  for (const [jobId, tenant] of jobs) await handleAll(deps, jobId, tenant);
-  await deps.tell({
-    repair: "begin-saga",
-    message: "a step waited or ran and no saga knew it; the facts of its job were handled again",
-    refs: unknown.map((id) => `${id} of job ${open.get(id)?.jobId}`),
-  });
+interface Unknown extends Suspect {
+  readonly jobId: string;
+  readonly tenant: string;
 }
+
+const begun: Comparison<ReconcileDeps, Unknown> = {
+  async find(deps, pageToken) {
+    const { attempts, nextPageToken } = await deps.contexts.jobs.listOpenAttempts({ ...minAgeOf(deps), pageToken });
+    const open = new Map(attempts.map((each) => [sagaId(each.jobId, each.step, each.attempt), each]));
+    const unknown = await inBatches([...open.keys()], maxItems, (ids) => findUnknown(deps.pool, ids));
+    const suspects = unknown.flatMap((id) => {
+      const { jobId, tenant } = open.get(id) ?? {};
+      return jobId === undefined || tenant === undefined ? [] : [{ id, jobId, tenant }];
+    });
+    return { suspects, nextPageToken };
+  },
+
+  async repair(deps, unknown) {
+    const repaired: Unknown[] = [];
+    const failures: unknown[] = [];
+    // One by one: few are missed, the facts of one job may be many, and one that cannot be handled must not keep the others waiting.
+    for (const [jobId, sagas] of Map.groupBy(unknown, (each) => each.jobId)) {
+      await handleAll(deps, jobId, sagas[0]?.tenant ?? "").then(
+        () => repaired.push(...sagas),
+        (error: unknown) => failures.push(error),
+      );
+    }
+    if (repaired.length > 0) {
+      await deps.tell({
+        repair: "begin-saga",
+        message: "a step waited or ran and no saga knew it; the facts of its job were handled again",
+        refs: repaired.map(({ id, jobId }) => `${id} of job ${jobId}`),
+      });
+    }
+    if (failures.length > 0) throw failures[0];
+  },
+};
 
 async function handleAll(deps: ReconcileDeps, jobId: string, tenant: string): Promise<void> {
   for await (const facts of factsOf(deps, jobId, tenant)) await deps.handleJobFacts(facts);
@@ -137,108 +157,129 @@ function toReceived(fact: LoggedJobEvent, jobId: string, tenant: string): Receiv
   };
 }
 
-/** Sagas of each kind that are looked at. */
-const maxLongLived = 10_000;
+/** Sagas of one page. */
+const pageLimit = 10_000;
 
-async function endWithJob(deps: ReconcileDeps, again: Again): Promise<void> {
-  const living = await listLongLived(deps.pool, deps.intervalMs, maxLongLived);
+interface Outlived extends Suspect {
+  readonly repair: "end-saga" | "cancel-saga";
+  readonly why: Pick<Cancellation, "reason" | "message">;
+}
+
+const outlivedMessages = {
+  "end-saga": "a job was over and a saga of it was not; it was cancelled",
+  "cancel-saga": "a job was being cancelled and a saga of it went on; it was cancelled",
+} as const satisfies Record<Outlived["repair"], string>;
+
+/** Sagas of jobs that are over or are being cancelled. */
+function endedAmong(list: typeof listPlaced): Comparison<ReconcileDeps, Outlived> {
+  return {
+    async find(deps, pageToken) {
+      const query = { list: list.name };
+      const { sagas, last } = await list(
+        deps.pool,
+        deps.intervalMs,
+        decodePageToken(pageToken, query) ?? [],
+        pageLimit,
+      );
+      const { over, cancelling } = await findEnded(deps, sagas);
+      const why = { reason: "CANCELLED_BY_USER", message: "its job is over" };
+      const ended = over.map(({ id }): Outlived => ({ id, repair: "end-saga", why }));
+      const cancelled = await findUncancelled(deps, cancelling);
+      const nextPageToken = last === null ? "" : encodePageToken(query, last);
+      return { suspects: [...ended, ...cancelled], nextPageToken };
+    },
+
+    async repair(deps, outlived) {
+      for (const [repair, some] of Map.groupBy(outlived, (each) => each.repair)) {
+        const refs = some.map(({ id }) => id);
+        const sagas = await loadSagas(deps.pool, refs);
+        await driveSagas(
+          deps,
+          some.flatMap(({ id, why }) => {
+            const saga = sagas.get(id);
+            return saga === undefined ? [] : [{ saga, happened: [{ type: "cancelled", ...why }] }];
+          }),
+        );
+        await deps.tell({ repair, message: outlivedMessages[repair], refs });
+      }
+    },
+  };
+}
+
+/** Those whose job is over, and those whose job is being cancelled. */
+async function findEnded({ contexts }: ReconcileDeps, sagas: readonly LongLived[]) {
   const [over, cancelling] = [new Set<string>(), new Set<string>()];
-  await inBatches([...new Set(living.map(({ jobId }) => jobId))], maxItems, async (jobIds) => {
-    const { endedIds, unknownIds, cancellingIds } = await deps.contexts.jobs.findEndedJobs({ jobIds: [...jobIds] });
+  await inBatches([...new Set(sagas.map(({ jobId }) => jobId))], maxItems, async (jobIds) => {
+    const { endedIds, unknownIds, cancellingIds } = await contexts.jobs.findEndedJobs({ jobIds: [...jobIds] });
     for (const id of [...endedIds, ...unknownIds]) over.add(id);
     for (const id of cancellingIds) cancelling.add(id);
     return [];
   });
-  const isOver = ({ jobId }: LongLived) => over.has(jobId);
-  const left = again("end-saga", living.filter(isOver).map(idOf));
-  await cancelAll(deps, left, { reason: "CANCELLED_BY_USER", message: "its job is over" });
-  if (left.length > 0) {
-    await deps.tell({
-      repair: "end-saga",
-      message: "a job was over and a saga of it was not; it was cancelled",
-      refs: left,
-    });
-  }
-  await cancelWithJob(
-    deps,
-    again,
-    living.filter(({ jobId }) => cancelling.has(jobId)),
-  );
+  return {
+    over: sagas.filter(({ jobId }) => over.has(jobId)),
+    cancelling: sagas.filter(({ jobId }) => cancelling.has(jobId)),
+  };
 }
 
-/** Cancels the sagas of jobs that are being cancelled, unless their steps are spared by it. */
-async function cancelWithJob(deps: ReconcileDeps, again: Again, living: readonly LongLived[]): Promise<void> {
-  const unasked = new Map<string, Cancellation>();
-  for (const [jobId, sagas] of Map.groupBy(living, (saga) => saga.jobId)) {
-    for await (const facts of factsOf(deps, jobId, sagas[0]?.tenant ?? "")) {
-      for (const cancellation of facts.flatMap((fact) => cancellationOf(fact) ?? [])) {
-        for (const { id, step } of sagas) if (cancellation.isAsked(step)) unasked.set(id, cancellation);
+/** Of sagas whose jobs are being cancelled those whose steps are not spared by it. */
+async function findUncancelled(deps: ReconcileDeps, sagas: readonly LongLived[]): Promise<readonly Outlived[]> {
+  const uncancelled = new Map<string, Outlived>();
+  for (const [jobId, some] of Map.groupBy(sagas, (saga) => saga.jobId)) {
+    for await (const facts of factsOf(deps, jobId, some[0]?.tenant ?? "")) {
+      for (const { reason, message, isAsked } of facts.flatMap((fact) => cancellationOf(fact) ?? [])) {
+        for (const { id, step } of some) {
+          if (isAsked(step)) uncancelled.set(id, { id, repair: "cancel-saga", why: { reason, message } });
+        }
       }
     }
   }
-  const left = again("cancel-saga", [...unasked.keys()]);
-  if (left.length === 0) return;
-  for (const id of left) {
-    const { reason, message } = unasked.get(id) as Cancellation;
-    await cancelAll(deps, [id], { reason, message });
-  }
-  await deps.tell({
-    repair: "cancel-saga",
-    message: "a job was being cancelled and a saga of it went on; it was cancelled",
-    refs: left,
-  });
+  return [...uncancelled.values()];
 }
 
-async function cancelAll(
-  deps: ReconcileDeps,
-  ids: readonly string[],
-  why: { readonly reason: string; readonly message: string },
-): Promise<void> {
-  if (ids.length === 0) return;
-  const sagas = await loadSagas(deps.pool, ids);
-  await driveSagas(
-    deps,
-    [...sagas.values()].map((saga) => ({ saga, happened: [{ type: "cancelled", ...why }] })),
-  );
-}
+const released: Comparison<ReconcileDeps, Suspect> = {
+  async find(deps, pageToken) {
+    const page = await deps.contexts.providers.listLiveReservations({ ...minAgeOf(deps), pageToken });
+    const unled = await inBatches(page.reservationIds, maxItems, (ids) => findUnled(deps.pool, ids));
+    return { suspects: unled.map((id) => ({ id })), nextPageToken: page.nextPageToken };
+  },
 
-function idOf({ id }: LongLived): string {
-  return id;
-}
+  async repair({ contexts, tell }, unled) {
+    const refs = unled.map(({ id }) => id);
+    await inBatches(refs, maxItems, async (ids) => {
+      await contexts.providers.releaseReservations({ reservationIds: [...ids] });
+      return [];
+    });
+    await tell({
+      repair: "release-reservation",
+      message: "capacity was held and no saga lived for it; it was given back",
+      refs,
+    });
+  },
+};
 
-async function releaseUnled(deps: ReconcileDeps, again: Again): Promise<void> {
-  const { pool, contexts, tell } = deps;
-  const { reservationIds } = await contexts.providers.listLiveReservations(minAgeOf(deps));
-  const unled = again("release-reservation", await inBatches(reservationIds, maxItems, (ids) => findUnled(pool, ids)));
-  if (unled.length === 0) return;
-  await inBatches(unled, maxItems, async (ids) => {
-    await contexts.providers.releaseReservations({ reservationIds: [...ids] });
-    return [];
-  });
-  await tell({
-    repair: "release-reservation",
-    message: "capacity was held and no saga lived for it; it was given back",
-    refs: unled,
-  });
-}
+const stopped: Comparison<ReconcileDeps, Suspect & LiveExecution> = {
+  async find(deps, pageToken) {
+    const page = await deps.contexts.executions.listLiveExecutions({ ...minAgeOf(deps), pageToken });
+    const live = new Map(page.executions.map((execution) => [execution.executionId, execution]));
+    const unled = await inBatches([...live.keys()], maxItems, (ids) => findUnled(deps.pool, ids));
+    const suspects = unled.flatMap((id) => {
+      const execution = live.get(id);
+      return execution === undefined ? [] : [{ id, ...execution }];
+    });
+    return { suspects, nextPageToken: page.nextPageToken };
+  },
 
-async function stopUnled(deps: ReconcileDeps, again: Again): Promise<void> {
-  const { pool, contexts, tell } = deps;
-  const { executions } = await contexts.executions.listLiveExecutions(minAgeOf(deps));
-  const ids = executions.map(({ executionId }) => executionId);
-  const unled = new Set(again("stop-execution", await inBatches(ids, maxItems, (some) => findUnled(pool, some))));
-  if (unled.size === 0) return;
-  const stops = executions
-    .filter(({ executionId }) => unled.has(executionId))
-    .map((execution) => ({ ...execution, reason: "REASON_OPERATOR" as const, message: "no saga leads it" }));
-  await inBatches(stops, maxItems, async (some) => {
-    await contexts.executions.stopExecutions({ stops: [...some] });
-    return [];
-  });
-  const repair: Repair = {
-    repair: "stop-execution",
-    message: "an execution lived and no saga led it; it was stopped",
-    refs: [...unled],
-  };
-  await tell(repair);
-}
+  async repair({ contexts, tell }, unled) {
+    const why = { reason: "REASON_OPERATOR" as const, message: "no saga leads it" };
+    const stops = unled.map(({ id: _, ...execution }) => ({ ...execution, ...why }));
+    await inBatches(stops, maxItems, async (some) => {
+      await contexts.executions.stopExecutions({ stops: [...some] });
+      return [];
+    });
+    await tell({
+      repair: "stop-execution",
+      message: "an execution lived and no saga led it; it was stopped",
+      refs: unled.map(({ id }) => id),
+    });
+  },
+};

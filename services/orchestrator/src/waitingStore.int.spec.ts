@@ -2,6 +2,7 @@ import { openPool, type Pool } from "@capstan/postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../../test/support/database.ts";
 import { countRowsRead } from "../../../test/support/rowsRead.ts";
+import { type LongLivedPage, listPlaced, listWaiting } from "./reconcileStore.ts";
 import { claimSagas, readHeads, readHeadsOf, type Window } from "./waitingStore.ts";
 
 let database: TestDatabase;
@@ -79,6 +80,24 @@ describe("with 200,000 that wait", () => {
     expect(seen.size).toBe(2 * 3 * 50);
   });
 
+  test("a reconciler comes to every one of them page by page, and reads no more than a page at a time", async () => {
+    const all = new Set<string>();
+    let after: readonly string[] | null = [];
+    for (let pages = 0; after !== null; pages += 1) {
+      expect(pages).toBeLessThan(5);
+      const from: readonly string[] = after;
+      let page: LongLivedPage | undefined;
+      const read = await countRowsRead(pool, "saga", async (db) => {
+        page = await listWaiting(db, 0, from, 50_000);
+      });
+      // Those of the place where it goes on are read, and passed over.
+      expect(read).toBeLessThanOrEqual(50_001);
+      for (const { id } of page?.sagas ?? []) all.add(id);
+      after = page?.last ?? null;
+    }
+    expect(all.size).toBe(200_000);
+  }, 60_000);
+
   test("what is claimed is nobody else's head, and is claimed once", async () => {
     const lane = { tenant: "tenant-0", queue: "queue-0", key: "key-0", placementKey: "any process" };
     const [before] = await readHeadsOf(pool, [lane], 20);
@@ -93,4 +112,33 @@ describe("with 200,000 that wait", () => {
     const [after] = await readHeadsOf(pool, [lane], 20);
     expect(after?.heads.some(({ id }) => ids.includes(id))).toBe(false);
   });
+});
+
+test("a reconciler comes to every saga that is placed, and to all that wait in one place of a list", async () => {
+  await pool.query("delete from saga");
+  await pool.query(
+    `insert into saga (id, tenant, job_id, job_name, step, attempt, priority, spec, placement_key, order_time, deadline_time, stage, placed,
+                       reason, wakeup_time, stage_time)
+     select gen_random_uuid(), 'default', gen_random_uuid(), 'a job', 'main', 1, 0, '{}', 'any', '2026-01-01',
+            case when n % 3 > 0 then '2026-02-01'::timestamptz + n % 2 * interval '1 day' end,
+            case when n % 4 = 0 then 'STARTED' when n % 4 = 1 then 'RESERVED' else 'WAITING' end,
+            case when n % 4 < 2 then '{}'::json end, 'QUEUED', clock_timestamp(), clock_timestamp() - n * interval '1 s'
+       from generate_series(1, 40) n`,
+  );
+  for (const [list, stages] of [
+    [listPlaced, ["RESERVED", "STARTED"]],
+    [listWaiting, ["WAITING"]],
+  ] as const) {
+    const { rows } = await pool.query<{ id: string }>({
+      text: "select id from saga where stage = any($1::text[]) and stage_time < clock_timestamp() - interval '5 s' order by id",
+      values: [stages],
+    });
+    const found: string[] = [];
+    for (let after: readonly string[] | null = []; after !== null; ) {
+      const page: LongLivedPage = await list(pool, 5_000, after, 3);
+      found.push(...page.sagas.map(({ id }) => id));
+      after = page.last;
+    }
+    expect(found.sort()).toEqual(rows.map(({ id }) => id));
+  }
 });

@@ -1,6 +1,6 @@
 /** The RPCs of the orchestrator and the runners: check the batch, hand it on, answer. */
 import { invalid } from "@capstan/errors";
-import { unary } from "@capstan/grpc";
+import { decodePageToken, encodePageToken, unary } from "@capstan/grpc";
 import type { Pool } from "@capstan/postgres";
 import type { ProviderInternalServiceServer } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import type { Capacity } from "./capacity.ts";
@@ -15,6 +15,8 @@ import { confirmReservations, listLive } from "./reservationStore.ts";
 const maxHealthMessageLength = 512;
 /** Live reservations in one answer. */
 const maxLive = 10_000;
+/** Comes before every id. */
+const firstId = "00000000-0000-0000-0000-000000000000";
 
 export interface ProviderInternalServiceOptions {
   readonly pool: Pool;
@@ -40,9 +42,13 @@ export function createProviderInternalService(options: ProviderInternalServiceOp
       released: await capacity.release(readIds("reservation_ids", reservationIds), traceparent),
     })),
 
-    listLiveReservations: unary(async ({ minAge }) => ({
-      reservationIds: [...(await listLive(pool, durationMs(minAge), maxLive))],
-    })),
+    listLiveReservations: unary(async ({ minAge, pageToken }) => {
+      const query = { list: "live reservations" };
+      const [after = firstId] = decodePageToken(pageToken, query) ?? [];
+      const reservationIds = [...(await listLive(pool, durationMs(minAge), after, maxLive))];
+      const last = reservationIds.length === maxLive ? reservationIds.at(-1) : undefined;
+      return { reservationIds, nextPageToken: last === undefined ? "" : encodePageToken(query, [last]) };
+    }),
 
     listProbeTargets: unary(async ({ kinds }) => {
       const known = kinds.map((kind, index) => {

@@ -185,13 +185,19 @@ export async function countLive(db: Db, providerId: string): Promise<{ held: num
   return rows[0] ?? { held: 0, confirmed: 0 };
 }
 
-/** Ids of those that hold capacity and were made `minAgeMs` ago. */
-export async function listLive(db: Db, minAgeMs: number, limit: number): Promise<readonly string[]> {
+/**
+ * Ids of those that hold capacity and were made `minAgeMs` ago, in their order, after `afterId`. What lives is read first: the order of
+ * all ids leads through whatever has ended.
+ */
+export async function listLive(db: Db, minAgeMs: number, afterId: string, limit: number): Promise<readonly string[]> {
   const { rows } = await db.query<{ id: string }>({
     name: "list_live_reservations",
-    text: `select id from provider.reservation
-            where end_time is null and create_time < clock_timestamp() - $1 * interval '1 millisecond' limit $2`,
-    values: [minAgeMs, limit],
+    text: `with live as materialized (
+             select id from provider.reservation
+              where end_time is null and create_time < clock_timestamp() - $1 * interval '1 millisecond'
+           )
+           select id from live where id > $2::uuid order by id limit $3`,
+    values: [minAgeMs, afterId, limit],
   });
   return rows.map(({ id }) => id);
 }

@@ -104,13 +104,19 @@ export function startOutcomeToNumber(object: StartOutcome): number {
 /** Asks for live executions. */
 export interface ListLiveExecutionsRequest {
   /** Only those recorded this long ago. */
-  minAge: Duration | undefined;
+  minAge:
+    | Duration
+    | undefined;
+  /** From the answer before; empty for the first page. */
+  pageToken: string;
 }
 
 /** Live executions. */
 export interface ListLiveExecutionsResponse {
   /** The executions. */
   executions: LiveExecution[];
+  /** For the next page; empty if there is none. */
+  nextPageToken: string;
 }
 
 /** An execution that has not ended. */
@@ -196,13 +202,16 @@ export interface StopExecutionsResponse {
 }
 
 function createBaseListLiveExecutionsRequest(): ListLiveExecutionsRequest {
-  return { minAge: undefined };
+  return { minAge: undefined, pageToken: "" };
 }
 
 export const ListLiveExecutionsRequest: MessageFns<ListLiveExecutionsRequest> = {
   encode(message: ListLiveExecutionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.minAge !== undefined) {
       Duration.encode(message.minAge, writer.uint32(10).fork()).join();
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
     }
     return writer;
   },
@@ -228,6 +237,14 @@ export const ListLiveExecutionsRequest: MessageFns<ListLiveExecutionsRequest> = 
             message.minAge = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -247,6 +264,11 @@ export const ListLiveExecutionsRequest: MessageFns<ListLiveExecutionsRequest> = 
         : isSet(object.min_age)
         ? Duration.fromJSON(object.min_age)
         : undefined,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
     };
   },
 
@@ -254,6 +276,9 @@ export const ListLiveExecutionsRequest: MessageFns<ListLiveExecutionsRequest> = 
     const obj: any = {};
     if (message.minAge !== undefined) {
       obj.minAge = Duration.toJSON(message.minAge);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
     }
     return obj;
   },
@@ -266,18 +291,22 @@ export const ListLiveExecutionsRequest: MessageFns<ListLiveExecutionsRequest> = 
     message.minAge = (object.minAge !== undefined && object.minAge !== null)
       ? Duration.fromPartial(object.minAge)
       : undefined;
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseListLiveExecutionsResponse(): ListLiveExecutionsResponse {
-  return { executions: [] };
+  return { executions: [], nextPageToken: "" };
 }
 
 export const ListLiveExecutionsResponse: MessageFns<ListLiveExecutionsResponse> = {
   encode(message: ListLiveExecutionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.executions) {
       LiveExecution.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -303,6 +332,14 @@ export const ListLiveExecutionsResponse: MessageFns<ListLiveExecutionsResponse> 
             message.executions.push(LiveExecution.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -320,6 +357,11 @@ export const ListLiveExecutionsResponse: MessageFns<ListLiveExecutionsResponse> 
       executions: globalThis.Array.isArray(object?.executions)
         ? object.executions.map((e: any) => LiveExecution.fromJSON(e))
         : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -327,6 +369,9 @@ export const ListLiveExecutionsResponse: MessageFns<ListLiveExecutionsResponse> 
     const obj: any = {};
     if (message.executions?.length) {
       obj.executions = message.executions.map((e) => LiveExecution.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -337,6 +382,7 @@ export const ListLiveExecutionsResponse: MessageFns<ListLiveExecutionsResponse> 
   fromPartial<I extends Exact<DeepPartial<ListLiveExecutionsResponse>, I>>(object: I): ListLiveExecutionsResponse {
     const message = createBaseListLiveExecutionsResponse();
     message.executions = object.executions?.map((e) => LiveExecution.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -1228,7 +1274,7 @@ export const ExecutionInternalServiceService = {
       Buffer.from(StopExecutionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StopExecutionsResponse => StopExecutionsResponse.decode(value),
   },
-  /** Executions that have not ended, at most 10,000. */
+  /** Executions that have not ended, in pages of 10,000. */
   listLiveExecutions: {
     path: "/capstan.execution.v1.ExecutionInternalService/ListLiveExecutions" as const,
     requestStream: false as const,
@@ -1253,7 +1299,7 @@ export interface ExecutionInternalServiceServer extends UntypedServiceImplementa
    * the execution's terminal fact.
    */
   stopExecutions: handleUnaryCall<StopExecutionsRequest, StopExecutionsResponse>;
-  /** Executions that have not ended, at most 10,000. */
+  /** Executions that have not ended, in pages of 10,000. */
   listLiveExecutions: handleUnaryCall<ListLiveExecutionsRequest, ListLiveExecutionsResponse>;
 }
 
@@ -1296,7 +1342,7 @@ export interface ExecutionInternalServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StopExecutionsResponse) => void,
   ): ClientUnaryCall;
-  /** Executions that have not ended, at most 10,000. */
+  /** Executions that have not ended, in pages of 10,000. */
   listLiveExecutions(
     request: ListLiveExecutionsRequest,
     callback: (error: ServiceError | null, response: ListLiveExecutionsResponse) => void,

@@ -235,13 +235,19 @@ export function executionOutcomeToNumber(object: ExecutionOutcome): number {
 /** Asks for open attempts. */
 export interface ListOpenAttemptsRequest {
   /** Only of steps that have been in their state for this long. */
-  minAge: Duration | undefined;
+  minAge:
+    | Duration
+    | undefined;
+  /** From the answer before; empty for the first page. */
+  pageToken: string;
 }
 
 /** Open attempts. */
 export interface ListOpenAttemptsResponse {
   /** The attempts. */
   attempts: OpenAttempt[];
+  /** For the next page; empty if there is none. */
+  nextPageToken: string;
 }
 
 /** An attempt that is not over. */
@@ -426,13 +432,16 @@ export interface ExecutionReport {
 }
 
 function createBaseListOpenAttemptsRequest(): ListOpenAttemptsRequest {
-  return { minAge: undefined };
+  return { minAge: undefined, pageToken: "" };
 }
 
 export const ListOpenAttemptsRequest: MessageFns<ListOpenAttemptsRequest> = {
   encode(message: ListOpenAttemptsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.minAge !== undefined) {
       Duration.encode(message.minAge, writer.uint32(10).fork()).join();
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
     }
     return writer;
   },
@@ -458,6 +467,14 @@ export const ListOpenAttemptsRequest: MessageFns<ListOpenAttemptsRequest> = {
             message.minAge = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -477,6 +494,11 @@ export const ListOpenAttemptsRequest: MessageFns<ListOpenAttemptsRequest> = {
         : isSet(object.min_age)
         ? Duration.fromJSON(object.min_age)
         : undefined,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
     };
   },
 
@@ -484,6 +506,9 @@ export const ListOpenAttemptsRequest: MessageFns<ListOpenAttemptsRequest> = {
     const obj: any = {};
     if (message.minAge !== undefined) {
       obj.minAge = Duration.toJSON(message.minAge);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
     }
     return obj;
   },
@@ -496,18 +521,22 @@ export const ListOpenAttemptsRequest: MessageFns<ListOpenAttemptsRequest> = {
     message.minAge = (object.minAge !== undefined && object.minAge !== null)
       ? Duration.fromPartial(object.minAge)
       : undefined;
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseListOpenAttemptsResponse(): ListOpenAttemptsResponse {
-  return { attempts: [] };
+  return { attempts: [], nextPageToken: "" };
 }
 
 export const ListOpenAttemptsResponse: MessageFns<ListOpenAttemptsResponse> = {
   encode(message: ListOpenAttemptsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.attempts) {
       OpenAttempt.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -533,6 +562,14 @@ export const ListOpenAttemptsResponse: MessageFns<ListOpenAttemptsResponse> = {
             message.attempts.push(OpenAttempt.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -550,6 +587,11 @@ export const ListOpenAttemptsResponse: MessageFns<ListOpenAttemptsResponse> = {
       attempts: globalThis.Array.isArray(object?.attempts)
         ? object.attempts.map((e: any) => OpenAttempt.fromJSON(e))
         : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -557,6 +599,9 @@ export const ListOpenAttemptsResponse: MessageFns<ListOpenAttemptsResponse> = {
     const obj: any = {};
     if (message.attempts?.length) {
       obj.attempts = message.attempts.map((e) => OpenAttempt.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -567,6 +612,7 @@ export const ListOpenAttemptsResponse: MessageFns<ListOpenAttemptsResponse> = {
   fromPartial<I extends Exact<DeepPartial<ListOpenAttemptsResponse>, I>>(object: I): ListOpenAttemptsResponse {
     const message = createBaseListOpenAttemptsResponse();
     message.attempts = object.attempts?.map((e) => OpenAttempt.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -2556,8 +2602,8 @@ export const JobInternalServiceService = {
     responseDeserialize: (value: Buffer): ReadJobEventsResponse => ReadJobEventsResponse.decode(value),
   },
   /**
-   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. Of the jobs in each state
-   * the first 10,000, so that those that stand still are among them when others have gone on.
+   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. In pages, each of at most
+   * 12,000 jobs and as many attempts.
    */
   listOpenAttempts: {
     path: "/capstan.job.v1.JobInternalService/ListOpenAttempts" as const,
@@ -2602,8 +2648,8 @@ export interface JobInternalServiceServer extends UntypedServiceImplementation {
    */
   readJobEvents: handleUnaryCall<ReadJobEventsRequest, ReadJobEventsResponse>;
   /**
-   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. Of the jobs in each state
-   * the first 10,000, so that those that stand still are among them when others have gone on.
+   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. In pages, each of at most
+   * 12,000 jobs and as many attempts.
    */
   listOpenAttempts: handleUnaryCall<ListOpenAttemptsRequest, ListOpenAttemptsResponse>;
   /** Which of these jobs have ended, are being cancelled, or are not there. At most 1,000. */
@@ -2685,8 +2731,8 @@ export interface JobInternalServiceClient extends Client {
     callback: (error: ServiceError | null, response: ReadJobEventsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. Of the jobs in each state
-   * the first 10,000, so that those that stand still are among them when others have gone on.
+   * The attempts that the orchestrator must know of: those of steps that are READY, or RUNNING on a provider. In pages, each of at most
+   * 12,000 jobs and as many attempts.
    */
   listOpenAttempts(
     request: ListOpenAttemptsRequest,

@@ -145,13 +145,19 @@ export interface ReleaseReservationsResponse {
 /** Asks for live reservations. */
 export interface ListLiveReservationsRequest {
   /** Only those made this long ago. */
-  minAge: Duration | undefined;
+  minAge:
+    | Duration
+    | undefined;
+  /** From the answer before; empty for the first page. */
+  pageToken: string;
 }
 
 /** Live reservations. */
 export interface ListLiveReservationsResponse {
   /** Their ids. */
   reservationIds: string[];
+  /** For the next page; empty if there is none. */
+  nextPageToken: string;
 }
 
 /** Asks what to probe. */
@@ -1379,13 +1385,16 @@ export const ReleaseReservationsResponse: MessageFns<ReleaseReservationsResponse
 };
 
 function createBaseListLiveReservationsRequest(): ListLiveReservationsRequest {
-  return { minAge: undefined };
+  return { minAge: undefined, pageToken: "" };
 }
 
 export const ListLiveReservationsRequest: MessageFns<ListLiveReservationsRequest> = {
   encode(message: ListLiveReservationsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.minAge !== undefined) {
       Duration.encode(message.minAge, writer.uint32(10).fork()).join();
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
     }
     return writer;
   },
@@ -1411,6 +1420,14 @@ export const ListLiveReservationsRequest: MessageFns<ListLiveReservationsRequest
             message.minAge = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1430,6 +1447,11 @@ export const ListLiveReservationsRequest: MessageFns<ListLiveReservationsRequest
         : isSet(object.min_age)
         ? Duration.fromJSON(object.min_age)
         : undefined,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
     };
   },
 
@@ -1437,6 +1459,9 @@ export const ListLiveReservationsRequest: MessageFns<ListLiveReservationsRequest
     const obj: any = {};
     if (message.minAge !== undefined) {
       obj.minAge = Duration.toJSON(message.minAge);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
     }
     return obj;
   },
@@ -1449,18 +1474,22 @@ export const ListLiveReservationsRequest: MessageFns<ListLiveReservationsRequest
     message.minAge = (object.minAge !== undefined && object.minAge !== null)
       ? Duration.fromPartial(object.minAge)
       : undefined;
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseListLiveReservationsResponse(): ListLiveReservationsResponse {
-  return { reservationIds: [] };
+  return { reservationIds: [], nextPageToken: "" };
 }
 
 export const ListLiveReservationsResponse: MessageFns<ListLiveReservationsResponse> = {
   encode(message: ListLiveReservationsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.reservationIds) {
       writer.uint32(10).string(v!);
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -1486,6 +1515,14 @@ export const ListLiveReservationsResponse: MessageFns<ListLiveReservationsRespon
             message.reservationIds.push(reader.string(true));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string(true);
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1505,6 +1542,11 @@ export const ListLiveReservationsResponse: MessageFns<ListLiveReservationsRespon
         : globalThis.Array.isArray(object?.reservation_ids)
         ? object.reservation_ids.map((e: any) => globalThis.String(e))
         : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -1512,6 +1554,9 @@ export const ListLiveReservationsResponse: MessageFns<ListLiveReservationsRespon
     const obj: any = {};
     if (message.reservationIds?.length) {
       obj.reservationIds = message.reservationIds;
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -1522,6 +1567,7 @@ export const ListLiveReservationsResponse: MessageFns<ListLiveReservationsRespon
   fromPartial<I extends Exact<DeepPartial<ListLiveReservationsResponse>, I>>(object: I): ListLiveReservationsResponse {
     const message = createBaseListLiveReservationsResponse();
     message.reservationIds = object.reservationIds?.map((e) => e) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -2421,7 +2467,7 @@ export const ProviderInternalServiceService = {
       Buffer.from(ReleaseReservationsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReleaseReservationsResponse => ReleaseReservationsResponse.decode(value),
   },
-  /** Reservations that hold capacity, at most 10,000. */
+  /** Reservations that hold capacity, in pages of 10,000. */
   listLiveReservations: {
     path: "/capstan.provider.v1.ProviderInternalService/ListLiveReservations" as const,
     requestStream: false as const,
@@ -2481,7 +2527,7 @@ export interface ProviderInternalServiceServer extends UntypedServiceImplementat
   confirmReservations: handleUnaryCall<ConfirmReservationsRequest, ConfirmReservationsResponse>;
   /** HELD or CONFIRMED -> RELEASED. Idempotent; an unknown id leaves a mark, so that a late ReserveCapacity with it holds nothing. */
   releaseReservations: handleUnaryCall<ReleaseReservationsRequest, ReleaseReservationsResponse>;
-  /** Reservations that hold capacity, at most 10,000. */
+  /** Reservations that hold capacity, in pages of 10,000. */
   listLiveReservations: handleUnaryCall<ListLiveReservationsRequest, ListLiveReservationsResponse>;
   /** The providers that a runner should probe: all that are not DISABLED, of the kinds it drives. */
   listProbeTargets: handleUnaryCall<ListProbeTargetsRequest, ListProbeTargetsResponse>;
@@ -2546,7 +2592,7 @@ export interface ProviderInternalServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReleaseReservationsResponse) => void,
   ): ClientUnaryCall;
-  /** Reservations that hold capacity, at most 10,000. */
+  /** Reservations that hold capacity, in pages of 10,000. */
   listLiveReservations(
     request: ListLiveReservationsRequest,
     callback: (error: ServiceError | null, response: ListLiveReservationsResponse) => void,
