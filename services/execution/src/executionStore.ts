@@ -134,11 +134,12 @@ export async function readExecutions(db: Db, ids: readonly string[]): Promise<Ma
   return new Map(rows.map((row) => [row.id, executionFromRow(row)]));
 }
 
-/** Which of the ids are live executions, whoever runs them. */
-export async function findLive(db: Db, ids: readonly string[]): Promise<Set<string>> {
+/** Which of the ids are executions that are live or ended less than `endedMs` ago, whoever runs them. */
+export async function findKept(db: Db, ids: readonly string[], endedMs: number): Promise<Set<string>> {
   const { rows } = await db.query<{ id: string }>(
-    "select id from execution where id = any($1::uuid[]) and end_time is null",
-    [ids],
+    `select id from execution
+      where id = any($1::uuid[]) and (end_time is null or end_time > clock_timestamp() - $2 * interval '1 millisecond')`,
+    [ids, endedMs],
   );
   return new Set(rows.map(({ id }) => id));
 }

@@ -2,7 +2,7 @@
 import { checkupIntervalMs, createCheckup } from "@capstan/doctor/checkup";
 import { connectTo } from "@capstan/grpc";
 import { connectNats, createPublisher, ensureStream } from "@capstan/messaging";
-import { migrate, openPool, startRelay } from "@capstan/postgres";
+import { createRepairs, migrate, openPool, startRelay } from "@capstan/postgres";
 import { ExecutionInternalServiceService } from "@capstan/proto/capstan/execution/v1/execution_internal_service.ts";
 import { ExecutionServiceService } from "@capstan/proto/capstan/execution/v1/execution_service.ts";
 import { WorkerServiceService } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
@@ -90,12 +90,14 @@ export async function start(app: App, config: Config): Promise<void> {
   // At once and not in its turn: the servers in front take their time to drain.
   app.signal.addEventListener("abort", () => void runner.shutDown(shutDownMs));
 
-  const reaper = startReaper({ app, pool, backends, lease, runner, intervalMs: config.CAPSTAN_REAP_INTERVAL_MS });
+  const tell = createRepairs({ pool, context: schema, log });
+  const reaper = startReaper({ app, pool, backends, lease, runner, tell, intervalMs: config.CAPSTAN_REAP_INTERVAL_MS });
   startTakeOver({
     app,
     pool,
     lease,
     runner,
+    tell,
     intervalMs: config.CAPSTAN_TAKE_OVER_INTERVAL_MS,
     stopPollMs: config.CAPSTAN_STOP_POLL_MS,
   });

@@ -1,12 +1,13 @@
 /**
- * Compares what the engines have with what should be: an object without a live execution is removed; an execution that this
- * runner holds on paper but does not know is taken up or ended. Whatever crashed where, this is what cleans up after it.
+ * Compares what should be (the live executions), what this runner holds, and what the engines have: an object without a live
+ * execution is removed; an execution that is held on paper and not known is taken up or ended; one whose object has ended without
+ * a word is looked at again. Whatever crashed where, this is what cleans up after it.
  */
-import type { Pool } from "@capstan/postgres";
+import type { Pool, TellRepair } from "@capstan/postgres";
 import type { App, Loop } from "@capstan/service";
 import type { AnyEnd, Backend } from "./backends/backend.ts";
 import type { Backends } from "./backends.ts";
-import { findLive } from "./executionStore.ts";
+import { findKept } from "./executionStore.ts";
 import type { Runner } from "./runner.ts";
 import type { RunnerLease } from "./runnerLease.ts";
 import { listHeld, reclaimExecutions } from "./takeOverStore.ts";
@@ -17,8 +18,12 @@ export interface ReapOptions {
   readonly backends: Backends;
   readonly lease: RunnerLease;
   readonly runner: Runner;
+  readonly tell: TellRepair;
   readonly intervalMs: number;
 }
+
+/** So long after its end an object is still being removed by its runner. */
+const removalMs = 5_000;
 
 export function startReaper(options: ReapOptions): Loop {
   return options.app.startLoop({
@@ -26,33 +31,59 @@ export function startReaper(options: ReapOptions): Loop {
     intervalMs: options.intervalMs,
     once: async () => {
       await reclaimOnce(options);
-      for (const backend of await options.backends.opened()) await reapOnce(backend, options);
+      for (const backend of await options.backends.opened()) {
+        await reapOnce(backend, options);
+        await lookAgainOnce(backend, options);
+      }
     },
   });
 }
 
 /** An engine that does not answer is left for the next pass: its health tells. */
-async function reapOnce(backend: Backend<AnyEnd>, { app, pool }: ReapOptions): Promise<void> {
+async function reapOnce(backend: Backend<AnyEnd>, { app, pool, tell }: ReapOptions): Promise<void> {
   const listed = await backend.list().catch(() => []);
   if (listed.length === 0) return;
   // Read after listing: what was listed was recorded before, so what is not live now is over.
-  const live = await findLive(pool, listed);
-  for (const id of listed.filter((each) => !live.has(each))) {
-    app.log.warn({ executionId: id }, "removing an object without a live execution");
-    await backend.remove(id).catch((error) => {
+  const kept = await findKept(pool, listed, removalMs);
+  const removed: string[] = [];
+  for (const id of listed.filter((each) => !kept.has(each))) {
+    try {
+      await backend.remove(id);
+      removed.push(id);
+    } catch (error) {
       app.log.warn({ err: error, executionId: id }, "an object without a live execution could not be removed");
-    });
+    }
   }
+  if (removed.length === 0) return;
+  await tell({ repair: "remove-object", message: "an object had no live execution; it was removed", refs: removed });
+}
+
+/** What its backend follows over a connection that may be dead and not know it. */
+async function lookAgainOnce(backend: Backend<AnyEnd>, { tell }: ReapOptions): Promise<void> {
+  const refs = (await backend.lookAgain?.().catch(() => [])) ?? [];
+  if (refs.length === 0) return;
+  await tell({
+    repair: "look-again",
+    message: "an object had ended and nobody was told; it was looked at again",
+    refs,
+  });
 }
 
 /** The answer of a commit was lost: the database says that this runner holds them, and it never heard of them. */
-async function reclaimOnce({ app, pool, lease, runner }: ReapOptions): Promise<void> {
+async function reclaimOnce({ pool, lease, runner, tell }: ReapOptions): Promise<void> {
   const unknown = (await listHeld(pool, lease.id)).filter(({ id }) => !runner.knows(id));
   if (unknown.length === 0) return;
   // Those that ended in between are passed by; the new fence shuts out everybody else.
   const reclaimed = await reclaimExecutions(pool, lease.id, unknown);
-  app.log.warn({ executions: reclaimed.length }, "took up executions that were recorded and not begun");
   // Under its first fence only the runner that recorded it can have begun it, and that is this one, which has not.
   runner.begin(reclaimed.filter(({ execution }) => execution.fence === 2));
   runner.takeOver(reclaimed.filter(({ execution }) => execution.fence > 2));
+  // What waits for its turn may have been handed over, and then all is as it should be.
+  const refs = reclaimed.filter(({ execution }) => execution.state !== "ASSIGNED").map(({ execution }) => execution.id);
+  if (refs.length === 0) return;
+  await tell({
+    repair: "take-up-execution",
+    message: "an execution was recorded and not known; it was taken up",
+    refs,
+  });
 }

@@ -2,7 +2,7 @@
  * Takes over the executions of runners that are gone: those whose lease is over, and at once those that died on this host.
  * Also notices stops that another replica recorded for what this runner holds.
  */
-import type { Pool } from "@capstan/postgres";
+import type { Pool, TellRepair } from "@capstan/postgres";
 import type { App, Loop } from "@capstan/service";
 import type { Runner } from "./runner.ts";
 import { describeThisRunner, hasEnded } from "./runnerHost.ts";
@@ -12,10 +12,11 @@ import { listStops } from "./stopStore.ts";
 import { takeOverExecutions } from "./takeOverStore.ts";
 
 export interface TakeOverOptions {
-  readonly app: Pick<App, "startLoop" | "log">;
+  readonly app: Pick<App, "startLoop">;
   readonly pool: Pool;
   readonly lease: RunnerLease;
   readonly runner: Runner;
+  readonly tell: TellRepair;
   readonly intervalMs: number;
   readonly stopPollMs: number;
 }
@@ -23,7 +24,7 @@ export interface TakeOverOptions {
 const batch = 200;
 
 export function startTakeOver(options: TakeOverOptions): readonly Loop[] {
-  const { app, pool, lease, runner } = options;
+  const { app, pool, lease, runner, tell } = options;
   const { host } = describeThisRunner();
   let isAlone = true;
 
@@ -38,8 +39,10 @@ export function startTakeOver(options: TakeOverOptions): readonly Loop[] {
     if (gone.size > 0) await removeDeadRunners(pool, dead.map(toId), overdue.map(toId));
     else if (!hasOrphans) return false;
     const taken = await takeOverExecutions(pool, lease.id, batch);
-    if (taken.length > 0) app.log.warn({ executions: taken.length }, "took over executions of a runner that is gone");
     runner.takeOver(taken);
+    const refs = taken.map(({ execution }) => execution.id);
+    const message = "the runner of an execution was gone; another took it over";
+    if (refs.length > 0) await tell({ repair: "take-over-execution", message, refs });
     return taken.length === batch;
   }
 

@@ -128,6 +128,11 @@ export interface Backend<E = Exit> {
   adopt(executionId: string, sink: OutputSink, stored: StoredBytes): Promise<Running<E> | null>;
   /** Execution ids of all our objects, running or not, whoever started them. */
   list(): Promise<readonly string[]>;
+  /**
+   * Compares what it follows with what its engine has, and looks again at what has ended or is gone without a word; gives back which.
+   * Only where there is a connection that may be dead and not know it.
+   */
+  lookAgain?(): Promise<readonly string[]>;
   /** Kills and removes whatever there is; absent is fine. Called after the end is committed, and to reap. */
   remove(executionId: string): Promise<void>;
   /** Lets go. What can outlive its runner (containers) goes on and tells nothing any more; what cannot (processes) is killed. */

@@ -159,6 +159,33 @@ describe.skipIf(missing !== null)("the docker backend", () => {
     proxy.cut();
   });
 
+  test("the end that a connection died without telling is found by looking again", async () => {
+    const proxy = await startProxy();
+    const distant = open(`tcp://127.0.0.1:${proxy.port}`);
+    const [sink, workload] = [createMemorySink(), shell("echo first; sleep 1; echo last; exit 7")];
+    const [silent, removed] = [shell("sleep 1000"), shell("sleep 1000")];
+    const running = await distant.start(workload, sink);
+    const gone = await distant.start(removed, createMemorySink());
+    await distant.start(silent, createMemorySink());
+    await eventually(() => expect(sink.text("stdout")).toBe("first\n"));
+    proxy.freeze();
+    await backend.remove(removed.executionId);
+    await eventually(async () => {
+      const { State } = await engine.getContainer(objectName(workload.executionId)).inspect();
+      expect(State.Running).toBe(false);
+    });
+    const lost = expect(gone.exited).rejects.toBeInstanceOf(BackendLost);
+    expect(await distant.lookAgain?.()).toEqual([]); // what it has not told yet may be on its way
+    expect(await distant.lookAgain?.()).toEqual([workload.executionId, removed.executionId]);
+    expect((await running.exited).exitCode).toBe(7);
+    expect(sink.text("stdout")).toBe("first\nlast\n");
+    await lost;
+    expect(await distant.lookAgain?.()).toEqual([]);
+    for (const { executionId } of [workload, silent]) await distant.remove(executionId);
+    await distant.close();
+    proxy.cut();
+  });
+
   test("another installation's containers are not listed", async () => {
     const workload = shell("true");
     await (await backend.start(workload, createMemorySink())).exited;
@@ -237,6 +264,10 @@ async function startProxy() {
     },
     mend: () => {
       isCut = false;
+    },
+    /** What is connected stays so and hears no more; new connections go through. */
+    freeze: () => {
+      for (const socket of open) socket.unpipe().pause();
     },
   };
 }

@@ -16,11 +16,13 @@ import {
   type StoredBytes,
   type Workload,
 } from "./backend.ts";
-import { followContainer } from "./dockerContainer.ts";
+import { type Followed, followContainer } from "./dockerContainer.ts";
 import { callEngine, callUnless, EngineRefused, openEngine } from "./dockerEngine.ts";
 import { createPull, explainPull } from "./dockerImage.ts";
 import { containerRequest, EXECUTION_LABEL, INSTALLATION_LABEL } from "./dockerRequest.ts";
 
+/** The engine's words for a container of which no process is left. */
+const ended: ReadonlySet<string> = new Set(["exited", "dead"]);
 const NOTHING_STORED: StoredBytes = { stdout: 0, stderr: 0 };
 
 export interface DockerBackendConfig {
@@ -36,8 +38,10 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
   const pullImage = createPull(engine);
   const closing = new AbortController();
   const running = new Map<string, Promise<Running>>();
+  const followed = new Map<string, Followed>();
 
   const follow = (
+    executionId: string,
     container: Container,
     startTime: Date,
     sink: OutputSink,
@@ -45,12 +49,14 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
     attached: Attached | null,
   ) => {
     closing.signal.addEventListener("abort", () => attached?.destroy(), { once: true });
-    return followContainer({ container, startTime, sink, stored, attached, signal: closing.signal });
+    const one = followContainer({ container, startTime, sink, stored, attached, signal: closing.signal });
+    followed.set(executionId, one);
+    return one;
   };
   const inspect = (executionId: string) =>
     callUnless([404], (abortSignal) => engine.getContainer(objectName(executionId)).inspect({ abortSignal }));
-  const takeOver = (found: ContainerInspectInfo, sink: OutputSink, stored: StoredBytes) =>
-    follow(engine.getContainer(found.Id), new Date(found.State.StartedAt), sink, stored, null);
+  const takeOver = (executionId: string, found: ContainerInspectInfo, sink: OutputSink, stored: StoredBytes) =>
+    follow(executionId, engine.getContainer(found.Id), new Date(found.State.StartedAt), sink, stored, null);
 
   /** Creates the container; null when there is one of that name. */
   const create = async (executionId: string, request: ContainerCreateOptions): Promise<Container | null> => {
@@ -85,7 +91,7 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
     if (container === null) {
       const found = await inspect(executionId);
       if (found === null) throw new BackendUnavailable("the container of this execution is being removed");
-      if (found.State.Status !== "created") return takeOver(found, sink, NOTHING_STORED);
+      if (found.State.Status !== "created") return takeOver(executionId, found, sink, NOTHING_STORED);
       container = engine.getContainer(found.Id);
     }
     const attached = await attach(container, stdin !== null);
@@ -99,13 +105,22 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
     }
     const startTime = new Date();
     if (stdin !== null) attached.end(stdin);
-    return follow(container, startTime, sink, NOTHING_STORED, attached);
+    return follow(executionId, container, startTime, sink, NOTHING_STORED, attached);
   };
   const remove = async (executionId: string): Promise<void> => {
     const container = engine.getContainer(objectName(executionId));
     // 409: somebody else is removing it. v: with the volumes its image may have asked for.
     await callUnless([404, 409], (abortSignal) => container.remove({ force: true, v: true, abortSignal }));
     running.delete(executionId);
+    followed.delete(executionId);
+  };
+  const listOurs = async () => {
+    const filters = JSON.stringify({ label: [`${INSTALLATION_LABEL}=${installation}`] });
+    const found = await callEngine((abortSignal) => engine.listContainers({ all: true, filters, abortSignal }));
+    return found.flatMap(({ Labels, State }) => {
+      const executionId = Labels[EXECUTION_LABEL];
+      return executionId === undefined ? [] : [{ executionId, hasEnded: ended.has(State) }];
+    });
   };
   /** One object is followed once, however often it is asked for. */
   const once = (executionId: string, open: () => Promise<Running>): Promise<Running> => {
@@ -127,17 +142,21 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
       const found = await inspect(executionId);
       // Created and never started: it did nothing and will not.
       if (found === null || found.State.Status === "created") return null;
-      return once(executionId, async () => takeOver(found, sink, stored));
+      return once(executionId, async () => takeOver(executionId, found, sink, stored));
     },
-    list: async () => {
-      const filters = JSON.stringify({ label: [`${INSTALLATION_LABEL}=${installation}`] });
-      const found = await callEngine((abortSignal) => engine.listContainers({ all: true, filters, abortSignal }));
-      return found.flatMap(({ Labels }) => Labels[EXECUTION_LABEL] ?? []);
+    list: async () => (await listOurs()).map(({ executionId }) => executionId),
+    lookAgain: async () => {
+      const before = [...followed]; // what is started while it is listed may not be in the list
+      if (before.length === 0) return [];
+      const listed = await listOurs();
+      const alive = new Set(listed.filter(({ hasEnded }) => !hasEnded).map(({ executionId }) => executionId));
+      return before.filter(([id, one]) => !alive.has(id) && one.lookAgain()).map(([id]) => id);
     },
     remove,
     close: async () => {
       closing.abort();
       running.clear();
+      followed.clear();
     },
   };
 }

@@ -33,16 +33,30 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
+export interface Followed extends Running {
+  /** Its engine says that it has ended: reads no further from a connection that has brought nothing since the last call; true if there was one. */
+  lookAgain(): boolean;
+}
+
+/** What is being read, and how much had come when that was last looked at. */
+interface Reading {
+  source: Output | null;
+  readonly delivered: ByteCounts;
+  bytesSeen: number | null;
+}
+
 /** Follows a container that was started. */
-export function followContainer(options: FollowOptions): Running {
+export function followContainer(options: FollowOptions): Followed {
   const { container, startTime, signal } = options;
   const asked = { toStop: false };
-  const exited = watch(options, asked);
+  const reading: Reading = { source: null, delivered: { ...options.stored }, bytesSeen: null };
+  const exited = watch(options, asked, reading);
   exited.catch(() => {}); // whoever waits for it is told; nobody has to
   return {
     ref: container.id,
     startTime,
     exited,
+    lookAgain: () => giveUpSilence(reading),
     stop: async (graceMs) => {
       asked.toStop = true;
       const over = new AbortController();
@@ -57,15 +71,26 @@ export function followContainer(options: FollowOptions): Running {
   };
 }
 
-async function watch(options: FollowOptions, asked: { readonly toStop: boolean }): Promise<Exit> {
-  const { container, startTime, attached, stored, signal } = options;
-  const delivered = { ...stored };
+function giveUpSilence(reading: Reading): boolean {
+  const { source, delivered, bytesSeen } = reading;
+  reading.bytesSeen = delivered.stdout + delivered.stderr;
+  if (source === null || bytesSeen !== reading.bytesSeen) return false;
+  destroy(source);
+  return true;
+}
+
+async function watch(options: FollowOptions, asked: { readonly toStop: boolean }, reading: Reading): Promise<Exit> {
+  const { container, startTime, attached, signal } = options;
+  const { delivered } = reading;
   const { sink, first } = rememberFirstError(options.sink);
   let wasAway = false;
   for (let round = 0; ; round++) {
     const source = round === 0 ? attached : await openLog(container, signal);
     const skipped = round === 0 ? { stdout: 0, stderr: 0 } : { ...delivered };
+    reading.source = source;
+    reading.bytesSeen = null;
     const isWhole = source !== null && (await deliverOutput(source, sink, delivered, skipped));
+    reading.source = null;
     const { state, missed } = await inspectInTheEnd(container, signal);
     if (state === null) throw new BackendLost("its container was removed");
     wasAway ||= missed > 0;
@@ -121,8 +146,9 @@ async function openLog(container: Container, signal: AbortSignal): Promise<Outpu
     const log = await callEngine((abortSignal) =>
       container.logs({ follow: true, stdout: true, stderr: true, abortSignal }),
     );
-    signal.addEventListener("abort", () => (log as unknown as { destroy(): void }).destroy(), { once: true });
-    return log as unknown as Output;
+    const output = log as unknown as Output;
+    signal.addEventListener("abort", () => destroy(output), { once: true });
+    return output;
   } catch (error) {
     // A log that cannot be read is lost; the exit is not.
     return error instanceof EngineRefused && error.status >= 500 ? nothing() : null;
@@ -130,6 +156,11 @@ async function openLog(container: Container, signal: AbortSignal): Promise<Outpu
 }
 
 async function* nothing(): Output {}
+
+/** The client's streams are Node's, whatever it calls them. */
+function destroy(output: Output): void {
+  (output as Output & { destroy?(): void }).destroy?.();
+}
 
 /** Asks until the engine answers, and tells how often it did not. Null: there is no such container. */
 async function inspectInTheEnd(

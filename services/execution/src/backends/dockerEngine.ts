@@ -24,8 +24,12 @@ export function openEngine(address: string): Docker {
   if (address === "") return new Docker({ socketPath: "/var/run/docker.sock" });
   const url = URL.parse(address);
   if (url?.protocol === "unix:") return new Docker({ socketPath: url.pathname });
-  // An agent of our own would be printed whole by the client's debug line, at every call.
-  if (url?.protocol === "tcp:") return new Docker({ host: url.hostname, port: url.port || "2375", protocol: "http" });
+  // Over a network a connection kept from the last call may be dead and not know it, and each such would cost a call its deadline.
+  // That is said here, because an agent of our own would be printed whole by the client's debug line, at every call.
+  const headers = { Connection: "close" };
+  if (url?.protocol === "tcp:") {
+    return new Docker({ host: url.hostname, port: url.port || "2375", protocol: "http", headers });
+  }
   throw new TypeError(`the Docker address ${JSON.stringify(address)} is neither unix:///path nor tcp://host:port`);
 }
 
