@@ -119,8 +119,9 @@ function accept(stream: Stream, first: ConnectRequest, options: FakeRunnerOption
   let hasEnded = false;
   const say: Connection["say"] = (message) => void stream.write({ ...ConnectResponse.fromPartial({}), ...message });
   stream.on("data", (message: ConnectRequest) => {
-    const { credit, started, finished, logs, progress, isDraining } = message;
-    const isHeartbeat = credit + started.length + finished.length + logs.length + progress.length === 0 && !isDraining;
+    const { credit, started, finished, logs, progress, isDraining, holding } = message;
+    const items = started.length + finished.length + logs.length + progress.length;
+    const isHeartbeat = credit + items === 0 && !isDraining && holding === undefined;
     if (!isHeartbeat) messages.push(message);
     else if (!isSilent) say({});
   });

@@ -12,6 +12,7 @@ import { DomainError } from "@capstan/errors";
 import { connectTo, type PromiseClient } from "@capstan/grpc/client";
 import {
   type ConnectResponse,
+  type HeldByWorker,
   type Register,
   type Registered,
   WorkerServiceClient,
@@ -146,12 +147,13 @@ function openWorker<H extends Handlers>(
     draining?.check();
   }
 
+  /** What runs, and what has ended and is not acknowledged. */
+  function holding(): readonly HeldByWorker[] {
+    return [...executions.running.values(), ...outbox.unacknowledged.values()];
+  }
+
   function register(): Register {
-    const unacknowledged = [...outbox.unacknowledged.values()];
-    const held = [...executions.running.values(), ...unacknowledged].map(({ executionId, fence }) => ({
-      executionId,
-      fence,
-    }));
+    const held = holding().map(({ executionId, fence }) => ({ executionId, fence }));
     const host = `${hostname()}/${process.pid}`.slice(0, 128);
     const sdk = `capstan-node/${sdkVersion}`;
     return { workerId: id, pool, handlers: Object.keys(handlers), slots, labels: { ...labels }, sdk, host, held };
@@ -204,6 +206,7 @@ function openWorker<H extends Handlers>(
         if (message.registered !== undefined) outbox.attach(opened.send, executions.started());
       },
       onRoom: () => outbox.onRoom(),
+      holding: () => holding().map(({ executionId }) => executionId),
     });
     link = opened;
     const failure = await opened.ended;

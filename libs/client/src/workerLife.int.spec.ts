@@ -97,3 +97,17 @@ test("a worker tells where it stands and why", async () => {
   await worker.stop();
   expect(changes).toHaveLength(2);
 });
+
+test("once in a lease a worker says what it has", async () => {
+  const runner = await startFakeRunner({ leaseMs: 600 });
+  const { handler, call } = heldHandler();
+  await work(runner, { slots: 2, handlers: { wait: handler, noop: () => 0 } });
+  const connection = await runner.connection(0);
+  const [running, ended] = [connection.assign("wait"), connection.assign("noop")];
+  const said = () =>
+    connection.messages.flatMap(({ holding }) => (holding === undefined ? [] : [holding.executionIds]));
+  await eventually(() => expect(said()[0]).toEqual([running, ended])); // the end of the second is not acknowledged
+  connection.say({ acknowledged: [ended] });
+  await eventually(() => expect(said().at(-1)).toEqual([running]));
+  (await call(0)).end();
+});

@@ -18,6 +18,8 @@ export interface LinkListener {
   onRegistered(registered: Registered, message: ConnectResponse): void;
   onWord(message: ConnectResponse): void;
   onRoom(): void;
+  /** All that the worker has at this time. */
+  holding(): readonly string[];
 }
 
 export interface Link {
@@ -40,8 +42,17 @@ export function openLink(
 ): Link {
   let heartbeat: NodeJS.Timeout | undefined;
   let isRegistered = false;
+  let heldSaidMs = performance.now();
+  let holdingEveryMs = Number.POSITIVE_INFINITY;
   let duplex: Duplex<ConnectRequest>;
   const registerTimer = setTimeout(() => duplex.cancel(), registerMs);
+
+  function beat(): void {
+    duplex.send(empty);
+    if (performance.now() - heldSaidMs < holdingEveryMs) return;
+    heldSaidMs = performance.now();
+    duplex.send({ ...empty, holding: { executionIds: [...listener.holding()] } });
+  }
 
   const ended = new Promise<DomainError | null>((resolve) => {
     duplex = client.connect({
@@ -50,7 +61,8 @@ export function openLink(
           isRegistered = true;
           clearTimeout(registerTimer);
           // Always sent alone: only an empty message is sure to be answered, and the answer is what the lease is counted from.
-          heartbeat = setInterval(() => duplex.send(empty), Math.max(10, msOf(message.registered.heartbeat)));
+          heartbeat = setInterval(beat, Math.max(10, msOf(message.registered.heartbeat)));
+          holdingEveryMs = msOf(message.registered.lease);
           listener.onRegistered(message.registered, message);
         }
         listener.onWord(message);
@@ -82,4 +94,5 @@ const empty: ConnectRequest = {
   logs: [],
   progress: [],
   isDraining: false,
+  holding: undefined,
 };

@@ -85,6 +85,7 @@ export function openOutbox(takeCredit: () => number): Outbox {
       progress: takeProgress(),
       finished: takeFinished(),
       isDraining: false,
+      holding: undefined,
     };
     message.credit = takeCredit();
     const { credit } = message;

@@ -29,8 +29,6 @@ export interface ConnectDeps extends HearDeps {
   readonly records: WorkerRecords;
   readonly reports: PoolReports;
   readonly runner: Pick<Runner, "takeOver">;
-  /** How long a worker may be silent. */
-  readonly leaseMs: number;
 }
 
 /** A worker is heard of this often at least, so that one lost message is not yet a silence. */

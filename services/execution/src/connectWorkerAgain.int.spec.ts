@@ -211,6 +211,21 @@ describe("a worker that says", () => {
     await eventually(() => expect(worker.acknowledged).toEqual([id]));
   });
 
+  test("that it has nothing of what it was assigned a lease ago has lost it, and that is told as a repair", async () => {
+    const service = await open({ CAPSTAN_WORKER_LEASE_MS: "2000" });
+    const worker = await connectFakeWorker(service.address);
+    const id = await startOn(worker, service);
+    await eventually(async () => {
+      worker.say({ holding: { executionIds: [] } });
+      expect(await isIn(id, "LOST")).toBe(true);
+    });
+    expect(await get(id)).toMatchObject({ message: "its worker no longer knows it" });
+    const repairs = () => query("select data from execution.event where noun = 'repair'");
+    await eventually(async () =>
+      expect(await repairs()).toMatchObject([{ data: { repair: "miss-execution", refs: [id] } }]),
+    );
+  });
+
   test("times that cannot be has its end recorded with ours", async () => {
     const service = await open();
     const worker = await connectFakeWorker(service.address, { slots: 2 });

@@ -3,9 +3,9 @@ import { invalid } from "@capstan/errors";
 import type { ConnectRequest, ExecutionFinished } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import type { HandlerEnd } from "./backends/backend.ts";
 import { isDeeperThan, maxOutputDepth } from "./output.ts";
-import { maxItems, maxLogBytes, maxMessageLength, maxPayloadBytes, maxProgressLength } from "./worker.ts";
+import { maxHeld, maxItems, maxLogBytes, maxMessageLength, maxPayloadBytes, maxProgressLength } from "./worker.ts";
 import type { Progress } from "./workerStore.ts";
-import type { ConnectedWorker, Workers } from "./workers.ts";
+import { type ConnectedWorker, overOf, type Workers } from "./workers.ts";
 
 export interface HearDeps {
   readonly workers: Workers;
@@ -13,6 +13,10 @@ export interface HearDeps {
   readonly onProgress: (progress: Progress) => void;
   /** It takes nothing more from now on. */
   readonly onDraining: (worker: ConnectedWorker) => void;
+  /** It was assigned these and does not have them. */
+  readonly onMissed: (executionIds: readonly string[]) => void;
+  /** How long a worker may be silent. */
+  readonly leaseMs: number;
 }
 
 /** Resolves when the logs it carries have gone where they belong: a flood of them holds its worker back. */
@@ -29,6 +33,7 @@ export async function hearWorker(worker: ConnectedWorker, message: ConnectReques
   for (const { executionId, time } of started) worker.executions.get(executionId)?.start(timeOf(time) ?? new Date());
   for (const each of progress) hearProgress(worker, each, deps);
   for (const each of finished) hearEnd(worker, each);
+  if (message.holding !== undefined) hearHolding(worker, message.holding.executionIds, deps);
   if (isDraining && !worker.isDraining) {
     worker.isDraining = true;
     deps.onDraining(worker);
@@ -36,6 +41,18 @@ export async function hearWorker(worker: ConnectedWorker, message: ConnectReques
   if (credit > 0) worker.credit = Math.min(worker.credit + credit, worker.registration.slots);
   if (credit > 0 || isDraining) deps.workers.refresh(worker);
   if (credit + started.length + finished.length + logs.length + progress.length === 0) worker.link?.answer();
+}
+
+/** A worker that has heard nothing for a lease gives up what it has, so what it was assigned earlier must have got there. */
+function hearHolding(worker: ConnectedWorker, executionIds: readonly string[], { leaseMs, onMissed }: HearDeps): void {
+  const named = new Set(executionIds);
+  const dueMs = performance.now() - leaseMs;
+  const missed = [...worker.executions.values()].filter(
+    ({ id, sinceMs, hasSaidEnd }) => !named.has(id) && !hasSaidEnd && sinceMs <= dueMs,
+  );
+  for (const execution of missed) execution.miss();
+  if (missed.length > 0) onMissed(missed.map(({ id }) => id));
+  for (const id of named) if (!worker.executions.has(id)) worker.link?.cancel(overOf(id));
 }
 
 function hearEnd(worker: ConnectedWorker, finished: ExecutionFinished): void {
@@ -91,7 +108,7 @@ function hearProgress(
   onProgress({ executionId, fraction: isFraction ? fraction : null, message: message.slice(0, maxProgressLength) });
 }
 
-function checkSizes({ started, finished, progress, logs }: ConnectRequest): void {
+function checkSizes({ started, finished, progress, logs, holding }: ConnectRequest): void {
   const lists = { started, finished, progress };
   const violations = Object.entries(lists).flatMap(([field, items]) =>
     items.length <= maxItems ? [] : [{ field, description: `has ${items.length} items; the limit is ${maxItems}` }],
@@ -99,6 +116,10 @@ function checkSizes({ started, finished, progress, logs }: ConnectRequest): void
   const logBytes = logs.reduce((bytes, { data }) => bytes + data.length, 0);
   if (logBytes > maxLogBytes) {
     violations.push({ field: "logs", description: `has ${logBytes} bytes; the limit is ${maxLogBytes}` });
+  }
+  const held = holding?.executionIds.length ?? 0;
+  if (held > maxHeld) {
+    violations.push({ field: "holding.execution_ids", description: `has ${held} items; the limit is ${maxHeld}` });
   }
   if (violations.length > 0) throw invalid(violations);
 }

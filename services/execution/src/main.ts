@@ -124,6 +124,8 @@ export async function start(app: App, config: Config): Promise<void> {
   const progress = startSavingProgress({ app, pool, lease });
   const onDraining = ({ registration }: ConnectedWorker) =>
     void records.suspend(registration, "draining").catch(() => {});
+  const onMissed = (refs: readonly string[]) =>
+    void tell({ repair: "miss-execution", message: "a worker did not have what it was assigned", refs });
   // Hints only: without them it is found when the reaper looks next.
   const hint = (runnerId: string) => `capstan.hint.runner.${runnerId}`;
   nats.subscribe(hint("*"), {
@@ -148,6 +150,7 @@ export async function start(app: App, config: Config): Promise<void> {
       leaseMs,
       onProgress: progress.note,
       onDraining,
+      onMissed,
     }),
   );
   app.addService(ExecutionServiceService, createExecutionService({ db: pool, wakes, isWrittenHere: runner.knows }));

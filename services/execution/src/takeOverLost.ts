@@ -27,6 +27,7 @@ export function startTakeOver(options: TakeOverOptions): readonly Loop[] {
   const { app, pool, lease, runner, tell } = options;
   const { host } = describeThisRunner();
   let isAlone = true;
+  let hasFoundDead = false;
 
   async function takeOverOnce(): Promise<boolean> {
     if (!lease.isHeld) return false;
@@ -36,13 +37,16 @@ export function startTakeOver(options: TakeOverOptions): readonly Loop[] {
     const overdue = others.filter(({ isOverdue }) => isOverdue);
     const gone = new Set([...dead, ...overdue]);
     isAlone = gone.size === others.length;
+    hasFoundDead ||= gone.size > 0;
     if (gone.size > 0) await removeDeadRunners(pool, dead.map(toId), overdue.map(toId));
     else if (!hasOrphans) return false;
     const taken = await takeOverExecutions(pool, lease.id, batch);
     runner.takeOver(taken);
-    const refs = taken.map(({ execution }) => execution.id);
+    // What a runner left that stopped in order is no repair.
+    const refs = hasFoundDead ? taken.map(({ execution }) => execution.id) : [];
     const message = "the runner of an execution was gone; another took it over";
     if (refs.length > 0) await tell({ repair: "take-over-execution", message, refs });
+    hasFoundDead &&= taken.length === batch;
     return taken.length === batch;
   }
 

@@ -29,7 +29,7 @@ export const maxProgressLength = 256;
 
 const maxSlots = 10_000;
 const maxHandlers = 256;
-const maxHeld = 10_000;
+export const maxHeld = 10_000;
 const maxSdkLength = 64;
 const maxHostLength = 128;
 

@@ -4,6 +4,8 @@ import type { Stop } from "./execution.ts";
 
 export interface WorkerExecution {
   readonly id: string;
+  /** Since when it is followed; monotonic. */
+  readonly sinceMs: number;
   /** Settles when the worker says that it runs or has ended; rejects as {@link Backend.start} does. */
   readonly started: Promise<Running<HandlerEnd>>;
   /** Whose output it is from now on; null while nobody drives it. */
@@ -59,6 +61,7 @@ export function followExecution(
 
   return {
     id,
+    sinceMs: performance.now(),
     started: started.promise,
     sink: null,
     hasSaidEnd: false,

@@ -137,6 +137,17 @@ export interface ConnectRequest {
   progress: WorkerProgress[];
   /** It takes nothing more and will close the stream when all it has is acknowledged. */
   isDraining: boolean;
+  /**
+   * All that it has at this time; best said once in a lease. What it was assigned a lease ago or earlier and does not name is lost, or
+   * assigned anew if it never began; what it names and should not have it is told to forget.
+   */
+  holding: Holding | undefined;
+}
+
+/** What a worker has. */
+export interface Holding {
+  /** What runs, and what has ended and is not acknowledged. At most 10,000. */
+  executionIds: string[];
 }
 
 /** Who a worker is. */
@@ -312,7 +323,16 @@ export interface ListWorkersResponse {
 }
 
 function createBaseConnectRequest(): ConnectRequest {
-  return { register: undefined, credit: 0, started: [], finished: [], logs: [], progress: [], isDraining: false };
+  return {
+    register: undefined,
+    credit: 0,
+    started: [],
+    finished: [],
+    logs: [],
+    progress: [],
+    isDraining: false,
+    holding: undefined,
+  };
 }
 
 export const ConnectRequest: MessageFns<ConnectRequest> = {
@@ -337,6 +357,9 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
     }
     if (message.isDraining !== false) {
       writer.uint32(56).bool(message.isDraining);
+    }
+    if (message.holding !== undefined) {
+      Holding.encode(message.holding, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -410,6 +433,14 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
             message.isDraining = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.holding = Holding.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -441,6 +472,7 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
         : isSet(object.is_draining)
         ? globalThis.Boolean(object.is_draining)
         : false,
+      holding: isSet(object.holding) ? Holding.fromJSON(object.holding) : undefined,
     };
   },
 
@@ -467,6 +499,9 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
     if (message.isDraining !== false) {
       obj.isDraining = message.isDraining;
     }
+    if (message.holding !== undefined) {
+      obj.holding = Holding.toJSON(message.holding);
+    }
     return obj;
   },
 
@@ -484,6 +519,82 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
     message.logs = object.logs?.map((e) => WorkerLog.fromPartial(e)) || [];
     message.progress = object.progress?.map((e) => WorkerProgress.fromPartial(e)) || [];
     message.isDraining = object.isDraining ?? false;
+    message.holding = (object.holding !== undefined && object.holding !== null)
+      ? Holding.fromPartial(object.holding)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHolding(): Holding {
+  return { executionIds: [] };
+}
+
+export const Holding: MessageFns<Holding> = {
+  encode(message: Holding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.executionIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Holding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHolding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionIds.push(reader.string(true));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Holding {
+    return {
+      executionIds: globalThis.Array.isArray(object?.executionIds)
+        ? object.executionIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.execution_ids)
+        ? object.execution_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: Holding): unknown {
+    const obj: any = {};
+    if (message.executionIds?.length) {
+      obj.executionIds = message.executionIds;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Holding>, I>>(base?: I): Holding {
+    return Holding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Holding>, I>>(object: I): Holding {
+    const message = createBaseHolding();
+    message.executionIds = object.executionIds?.map((e) => e) || [];
     return message;
   },
 };
