@@ -1,15 +1,17 @@
 /** The service as its own process, for the specs beside this file: started as in production, spoken to over gRPC. */
 import { connectTo, type PromiseClient } from "@capstan/grpc";
+import type { Job } from "@capstan/proto/capstan/job/v1/job.ts";
 import {
   ExecutionReport,
   JobInternalServiceClient,
   type ReportOutcome,
 } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
-import { JobServiceClient } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import { JobServiceClient, SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { ScheduleServiceClient } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
 import { TemplateServiceClient } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { bareEnv } from "../../../test/support/bareEnv.ts";
 import { queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import type { JobPart, StepPart } from "../../../test/support/jobs.ts";
 import { createServiceProcess } from "../../../test/support/serviceProcess.ts";
 
 export interface TestService {
@@ -48,6 +50,21 @@ export async function startTestService(database: TestDatabase, natsUrl: string):
       return service.kill(signal);
     },
   };
+}
+
+export type Steps = readonly (StepPart & { readonly name: string })[];
+
+/** Submits a job of these steps. */
+export async function submitSteps({ jobs }: Pick<TestService, "jobs">, steps: Steps, job: JobPart = {}): Promise<Job> {
+  const part = { spec: { name: "waits", ...job, steps } };
+  const request = SubmitJobRequest.fromPartial(part as Parameters<typeof SubmitJobRequest.fromPartial>[0]);
+  const answer = await jobs.submitJob(request);
+  if (answer.job === undefined) throw new Error("no job");
+  return answer.job;
+}
+
+export function stepNamed(job: Job, name: string) {
+  return job.steps.find((each) => each.name === name);
 }
 
 type Outcome = "WAITING" | "STARTED" | "SUCCEEDED" | "FAILED" | "CANCELLED" | "TIMED_OUT" | "LOST";

@@ -5,13 +5,20 @@ import {
   SendSignalRequest,
   SubmitJobRequest,
 } from "@capstan/proto/capstan/job/v1/job_service.ts";
-import { CreateTemplateRequest } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
-import { getJob, type JobPart, type StepPart, seconds, untilEnded } from "../../../test/support/jobs.ts";
+import { getJob, seconds, untilEnded } from "../../../test/support/jobs.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
-import { factsOf, report, reportOf, startTestService, type TestService } from "./startTestService.ts";
+import {
+  factsOf,
+  report,
+  reportOf,
+  startTestService,
+  stepNamed,
+  submitSteps,
+  type TestService,
+} from "./startTestService.ts";
 
 let database: TestDatabase;
 let nats: TestNats;
@@ -28,18 +35,6 @@ afterAll(async () => {
   await Promise.all([database.drop(), nats.release()]);
 });
 
-type Steps = readonly (StepPart & { readonly name: string })[];
-
-async function submitSteps(steps: Steps, job: JobPart = {}): Promise<Job> {
-  const part = { spec: { name: "waits", ...job, steps } };
-  const request = SubmitJobRequest.fromPartial(part as Parameters<typeof SubmitJobRequest.fromPartial>[0]);
-  const answer = await first.jobs.submitJob(request);
-  if (answer.job === undefined) throw new Error("no job");
-  return answer.job;
-}
-
-const step = (job: Job, name: string) => job.steps.find((each) => each.name === name);
-
 function decide(service: TestService, job: Job, more: Partial<DecideApprovalRequest> = {}) {
   const plain = { jobId: job.id, step: "ask", decision: "APPROVAL_DECISION_APPROVE", by: "ada" } as const;
   return service.jobs.decideApproval(DecideApprovalRequest.fromPartial({ ...plain, ...more }));
@@ -50,11 +45,15 @@ function send(service: TestService, job: Job, name: string, more: Partial<SendSi
 }
 
 test("an approval is found by what it waits for, decided once by whoever is first, and told in facts", async () => {
-  const job = await submitSteps([
+  const job = await submitSteps(first, [
     { name: "ask", approval: { message: "go?" } },
     { name: "go", handler: "work", dependsOn: ["ask"] },
   ]);
-  expect(step(job, "ask")).toMatchObject({ state: "STEP_STATE_SUSPENDED", reason: "REASON_APPROVAL", message: "go?" });
+  expect(stepNamed(job, "ask")).toMatchObject({
+    state: "STEP_STATE_SUSPENDED",
+    reason: "REASON_APPROVAL",
+    message: "go?",
+  });
   const filter = "waits_for = APPROVAL AND state = RUNNING";
   const { jobs } = await second.jobs.listJobs({ filter, pageSize: 0, pageToken: "", orderBy: "" });
   expect(jobs.map(({ id }) => id)).toContain(job.id);
@@ -71,12 +70,12 @@ test("an approval is found by what it waits for, decided once by whoever is firs
 });
 
 test("the same decision of the same person again is a repetition, on another replica too", async () => {
-  const job = await submitSteps([
+  const job = await submitSteps(first, [
     { name: "ask", approval: {} },
     { name: "go", handler: "work", dependsOn: ["ask"] },
   ]);
   const decided = await decide(first, job, { note: "fine", fields: { n: 1 } });
-  expect(step(decided.job ?? job, "ask")?.result).toMatchObject({
+  expect(stepNamed(decided.job ?? job, "ask")?.result).toMatchObject({
     decision: "APPROVE",
     note: "fine",
     fields: { n: 1 },
@@ -88,7 +87,7 @@ test("the same decision of the same person again is a repetition, on another rep
 });
 
 test("a bad decision is told with every field", async () => {
-  const job = await submitSteps([{ name: "ask", approval: {} }]);
+  const job = await submitSteps(first, [{ name: "ask", approval: {} }]);
   const bad = {
     step: "",
     decision: "APPROVAL_DECISION_UNSPECIFIED",
@@ -105,14 +104,14 @@ test("a bad decision is told with every field", async () => {
 
 test("an approval that nobody decides ends by its timeout", async () => {
   const approval = { timeout: seconds(1), onTimeout: "TIMEOUT_OUTCOME_SUCCEED" } as const;
-  const job = await submitSteps([{ name: "ask", approval }]);
+  const job = await submitSteps(first, [{ name: "ask", approval }]);
   const ended = await untilEnded(first, job);
   expect(ended).toMatchObject({ state: "JOB_STATE_SUCCEEDED", result: { decision: "APPROVE", by: "" } });
-  expect(step(ended, "ask")?.reason).toBe("REASON_WAIT_TIMEOUT");
+  expect(stepNamed(ended, "ask")?.reason).toBe("REASON_WAIT_TIMEOUT");
 });
 
 test("signals that come before are kept, taken in order, and each counts once", async () => {
-  const job = await submitSteps([
+  const job = await submitSteps(first, [
     { name: "build", handler: "work" },
     { name: "each", dependsOn: ["build"], signal: { name: "go" }, forEach: { items: [1, 2] } },
   ]);
@@ -127,7 +126,7 @@ test("signals that come before are kept, taken in order, and each counts once", 
 });
 
 test("a signal nobody waits for is refused, and not kept", async () => {
-  const job = await submitSteps([
+  const job = await submitSteps(first, [
     { name: "a", handler: "work" },
     { name: "go", dependsOn: ["a"], signal: { name: "go" } },
   ]);
@@ -143,7 +142,7 @@ test("a signal nobody waits for is refused, and not kept", async () => {
 test("many signals at once are each taken by one step", async () => {
   const count = 20;
   const items = Array.from({ length: count }, (_, index) => index);
-  const job = await submitSteps([{ name: "each", signal: { name: "go" }, forEach: { items } }]);
+  const job = await submitSteps(first, [{ name: "each", signal: { name: "go" }, forEach: { items } }]);
   const services = [first, second];
   const sent = await Promise.all(items.map((payload) => send(services[payload % 2] ?? first, job, "go", { payload })));
   expect(sent.every(({ taken }) => taken)).toBe(true);
@@ -160,168 +159,19 @@ test("a sleep survives the end of the service that began it", async () => {
   expect(await untilEnded(first, job as Job)).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });
 });
 
-async function publish(name: string, job: JobPart & { readonly steps: Steps }): Promise<void> {
-  const part = { name, spec: { job: { name, ...job } } };
-  const request = CreateTemplateRequest.fromPartial(part as Parameters<typeof CreateTemplateRequest.fromPartial>[0]);
-  const { template } = await first.templates.createTemplate(request);
-  await first.templates.publishTemplate({ name, version: template?.version ?? 1, etag: "" });
-}
-
-async function childOf(job: Job, name = "child"): Promise<Job> {
-  const id = step(job, name)?.childJobId ?? "";
-  return eventually(() => getJob(second, id));
-}
-
-test("a sub-job runs with its parameters, knows its parent, and its end is that of the step", async () => {
-  await publish("echo", { steps: [{ name: "main", handler: "work" }] });
-  const job = await submitSteps(
-    [
-      { name: "child", subJob: { template: { name: "echo" } } },
-      { name: "after", handler: "work", dependsOn: ["child"] },
-    ],
-    { timeout: seconds(600) },
-  );
-  const child = await childOf(job);
-  expect(child).toMatchObject({ parentJobId: job.id, parentStep: "child", template: "echo" });
-  expect(child.deadlineTime?.getTime()).toBeLessThanOrEqual(job.deadlineTime?.getTime() ?? 0);
-  const { jobs } = await first.jobs.listJobs({
-    filter: `parent_job_id = ${job.id}`,
-    pageSize: 0,
-    pageToken: "",
-    orderBy: "",
-  });
-  expect(jobs.map(({ id }) => id)).toEqual([child.id]);
-  await report(second, reportOf(child.id, "SUCCEEDED", { result: { ok: true } }));
-  await eventually(async () =>
-    expect(step(await getJob(first, job.id), "child")).toMatchObject({
-      state: "STEP_STATE_SUCCEEDED",
-      result: { ok: true },
-    }),
-  );
-  const left = await queryOnce(database.adminUrl, "select from job.errand where parent_job_id = $1", [job.id]);
-  expect(left).toHaveLength(0);
-});
-
-test("a sub-job that fails is repeated as another job, and what it failed of is told", async () => {
-  const retry = { maxAttempts: 2, initialBackoff: seconds(0.1) };
-  const job = await submitSteps([{ name: "child", subJob: { template: { name: "echo" } }, retry }]);
-  const one = await childOf(job);
-  await report(first, reportOf(one.id, "FAILED", { reason: "REASON_EXIT_CODE", message: "exit code 1" }));
-  const two = await eventually(async () => {
-    const child = await childOf(await getJob(first, job.id));
-    expect(child.id).not.toBe(one.id);
-    return child;
-  });
-  await report(first, reportOf(two.id, "FAILED", { reason: "REASON_EXIT_CODE", message: "exit code 2" }));
-  expect(await untilEnded(first, job)).toMatchObject({
-    state: "JOB_STATE_FAILED",
-    reason: "REASON_SUB_JOB_FAILED",
-    message: `job ${two.id} is FAILED; EXIT_CODE: exit code 2`,
-  });
-});
-
-test("a sub-job of a template that is not there, and one too deep, fail their steps", async () => {
-  const job = await submitSteps([{ name: "child", subJob: { template: { name: "missing" } } }]);
-  expect(await untilEnded(first, job)).toMatchObject({ state: "JOB_STATE_FAILED", reason: "REASON_SUB_JOB_FAILED" });
-  await publish("ourselves", { steps: [{ name: "child", subJob: { template: { name: "ourselves" } } }] });
-  const deep = await submitSteps([{ name: "child", subJob: { template: { name: "ourselves" } } }]);
-  const ended = await untilEnded(first, deep);
-  expect(ended.state).toBe("JOB_STATE_FAILED");
-  expect(ended.message).toContain("the limit is 10");
-  const [row] = await queryOnce(
-    database.adminUrl,
-    "select count(*)::int as jobs, max(depth) as depth from job.job where name = 'ourselves'",
-    [],
-  );
-  expect(row).toEqual({ jobs: 10, depth: 10 });
-});
-
-test("the cancel of a job goes down to its sub-jobs and theirs, and ends when all have ended", async () => {
-  await publish("inner", { steps: [{ name: "child", subJob: { template: { name: "echo" } } }] });
-  const job = await submitSteps([{ name: "child", subJob: { template: { name: "inner" } } }]);
-  const inner = await childOf(job);
-  const leaf = await childOf(await eventually(() => getJob(first, inner.id)));
-  await report(first, reportOf(leaf.id, "STARTED"));
-  await first.jobs.cancelJob({ jobId: job.id, message: "enough" });
-  await eventually(async () =>
-    expect(await getJob(second, leaf.id)).toMatchObject({
-      state: "JOB_STATE_CANCELLING",
-      reason: "REASON_PARENT_ENDED",
-    }),
-  );
-  expect((await getJob(first, job.id)).state).toBe("JOB_STATE_CANCELLING");
-  await report(first, reportOf(leaf.id, "CANCELLED"));
-  expect(await untilEnded(first, job)).toMatchObject({
-    state: "JOB_STATE_CANCELLED",
-    reason: "REASON_CANCELLED_BY_USER",
-  });
-  expect((await getJob(first, inner.id)).state).toBe("JOB_STATE_CANCELLED");
-});
-
-test("a job that is cancelled at the moment of submitting its sub-jobs leaves none of them behind", async () => {
-  const items = Array.from({ length: 10 }, (_, index) => index);
-  const job = await submitSteps([{ name: "each", subJob: { template: { name: "echo" } }, forEach: { items } }]);
-  await second.jobs.cancelJob({ jobId: job.id, message: "" });
-  await eventually(async () => {
-    const { jobs } = await first.jobs.listJobs({
-      filter: `parent_job_id = ${job.id} AND state = CANCELLING`,
-      pageSize: 0,
-      pageToken: "",
-      orderBy: "",
-    });
-    for (const { id } of jobs) await report(first, reportOf(id, "CANCELLED"));
-    expect((await getJob(first, job.id)).state).toBe("JOB_STATE_CANCELLED");
-  });
-  const live = await queryOnce(database.adminUrl, "select from job.job where parent_job_id = $1 and end_time is null", [
-    job.id,
-  ]);
-  expect(live).toHaveLength(0);
-});
-
-test("what a service has left to do between jobs when it was killed is done by another", async () => {
-  const third = await startTestService(database, nats.url);
-  const part = { spec: { name: "waits", steps: [{ name: "child", subJob: { template: { name: "echo" } } }] } };
-  const { job } = await third.jobs.submitJob(SubmitJobRequest.fromPartial(part));
-  await third.end("SIGKILL");
-  const child = await childOf(job as Job);
-  const fourth = await startTestService(database, nats.url);
-  await report(fourth, reportOf(child.id, "SUCCEEDED", { result: 1 }));
-  await fourth.end("SIGKILL");
-  expect(await untilEnded(first, job as Job)).toMatchObject({ state: "JOB_STATE_SUCCEEDED", result: 1 });
-});
-
-test("many sub-jobs that end at once on several replicas all come up, in their order", async () => {
-  const items = Array.from({ length: 40 }, (_, index) => index);
-  const job = await submitSteps([{ name: "each", subJob: { template: { name: "echo" } }, forEach: { items } }]);
-  const query = { filter: `parent_job_id = ${job.id}`, pageSize: 100, pageToken: "", orderBy: "" };
-  const children = await eventually(async () => {
-    const { jobs } = await second.jobs.listJobs(query);
-    expect(jobs).toHaveLength(items.length);
-    return jobs;
-  });
-  await Promise.all(
-    children.map(({ id, parentStep }, at) =>
-      report(at % 2 === 0 ? first : second, reportOf(id, "SUCCEEDED", { result: parentStep })),
-    ),
-  );
-  const ended = await untilEnded(first, job);
-  expect(ended).toMatchObject({ state: "JOB_STATE_SUCCEEDED", result: items.map((item) => `each.${item}`) });
-  expect(await queryOnce(database.adminUrl, "select from job.errand")).toHaveLength(0);
-});
-
 test("a paused job begins nothing and goes on where it was", async () => {
-  const job = await submitSteps([
+  const job = await submitSteps(first, [
     { name: "a", handler: "work" },
     { name: "nap", sleep: { duration: seconds(0.2) } },
     { name: "b", handler: "work", dependsOn: ["a"] },
   ]);
   const { job: paused } = await first.jobs.pauseJob({ jobId: job.id, message: "lunch" });
   expect(paused).toMatchObject({ reason: "REASON_JOB_PAUSED", message: "lunch", pauseTime: expect.any(Date) });
-  expect(paused && step(paused, "a")).toMatchObject({ state: "STEP_STATE_READY", reason: "REASON_JOB_PAUSED" });
+  expect(paused && stepNamed(paused, "a")).toMatchObject({ state: "STEP_STATE_READY", reason: "REASON_JOB_PAUSED" });
   expect((await second.jobs.pauseJob({ jobId: job.id, message: "again" })).job?.sequence).toBe(paused?.sequence);
   await report(second, reportOf(job.id, "STARTED", { step: "a" }), reportOf(job.id, "SUCCEEDED", { step: "a" }));
   // Long after the sleep was over.
-  await untilEnded(first, await submitSteps([{ name: "nap", sleep: { duration: seconds(1) } }]));
+  await untilEnded(first, await submitSteps(first, [{ name: "nap", sleep: { duration: seconds(1) } }]));
   const held = await getJob(first, job.id);
   expect(held.steps.map(({ state }) => state)).toEqual([
     "STEP_STATE_SUCCEEDED",
@@ -348,10 +198,10 @@ test("a paused job begins nothing and goes on where it was", async () => {
 
 test("a paused job of one step is cancelled, and a backoff that comes due waits", async () => {
   const retry = { maxAttempts: 2, initialBackoff: seconds(0.1) };
-  const job = await submitSteps([{ name: "main", handler: "work", retry }]);
+  const job = await submitSteps(first, [{ name: "main", handler: "work", retry }]);
   await report(first, reportOf(job.id, "FAILED", { reason: "REASON_HANDLER_FAILED" }));
   await first.jobs.pauseJob({ jobId: job.id, message: "" });
-  await untilEnded(first, await submitSteps([{ name: "nap", sleep: { duration: seconds(0.5) } }]));
+  await untilEnded(first, await submitSteps(first, [{ name: "nap", sleep: { duration: seconds(0.5) } }]));
   expect((await getJob(first, job.id)).steps[0]?.state).toBe("STEP_STATE_BACKOFF");
   await second.jobs.resumeJob({ jobId: job.id });
   await eventually(async () => expect((await getJob(first, job.id)).steps[0]?.state).toBe("STEP_STATE_READY"));
@@ -362,7 +212,7 @@ test("a paused job of one step is cancelled, and a backoff that comes due waits"
 });
 
 test("a retry from what failed keeps what succeeded, with its result, and runs the rest", async () => {
-  const job = await submitSteps([
+  const job = await submitSteps(first, [
     { name: "a", handler: "work" },
     { name: "skipped", handler: "work", when: "false" },
     { name: "b", handler: "work", dependsOn: ["a"] },
@@ -381,7 +231,7 @@ test("a retry from what failed keeps what succeeded, with its result, and runs t
     ["b", "STEP_STATE_READY"],
     ["c", "STEP_STATE_BLOCKED"],
   ]);
-  expect(step(retry, "a")).toMatchObject({ result: { n: 7 }, endTime: expect.any(Date) });
+  expect(stepNamed(retry, "a")).toMatchObject({ result: { n: 7 }, endTime: expect.any(Date) });
   expect((await first.jobs.retryJob(ask)).job?.id).toBe(retry.id);
   await expect(first.jobs.retryJob({ ...ask, fromFailed: false })).rejects.toMatchObject({ code: "ALREADY_EXISTS" });
   await report(first, reportOf(retry.id, "SUCCEEDED", { step: "b" }));
@@ -403,7 +253,7 @@ test("a retry from what failed keeps what succeeded, with its result, and runs t
 });
 
 test("what was undone runs again", async () => {
-  const job = await submitSteps([
+  const job = await submitSteps(first, [
     { name: "a", handler: "work", compensate: "undo" },
     { name: "b", handler: "work", dependsOn: ["a"] },
     { name: "undo", handler: "work" },
@@ -412,11 +262,13 @@ test("what was undone runs again", async () => {
   await report(first, reportOf(job.id, "FAILED", { step: "b" }));
   await report(first, reportOf(job.id, "SUCCEEDED", { step: "undo" }));
   const { job: retry } = await first.jobs.retryJob({ jobId: job.id, requestId: "", fromFailed: true });
-  expect(retry && step(retry, "a")?.state).toBe("STEP_STATE_READY");
+  expect(retry && stepNamed(retry, "a")?.state).toBe("STEP_STATE_READY");
 });
 
 test("a job runs again with another input, and says of which it is a repetition", async () => {
-  const job = await submitSteps([{ name: "main", handler: "work", input: "${{ input.n }}" }], { input: { n: 1 } });
+  const job = await submitSteps(first, [{ name: "main", handler: "work", input: "${{ input.n }}" }], {
+    input: { n: 1 },
+  });
   const ask = { jobId: job.id, input: { n: 2 }, requestId: "rerun-1" };
   await expect(first.jobs.rerunJob(ask)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
   await report(first, reportOf(job.id, "SUCCEEDED"));
