@@ -1,72 +1,32 @@
-/** Facts on their whole way, from the log of one schema over a real nats-server to a consumer, while that is broken on purpose. */
+/** Facts on their whole way, from the log of one schema over a real nats-server to a consumer. */
 import { DomainError, invalid } from "@capstan/errors";
-import { appendFacts, type Fact, openPool, type Pool, type Relay, startRelay, uuidv7 } from "@capstan/postgres";
+import { type Pool, uuidv7 } from "@capstan/postgres";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { headers, type NatsConnection } from "@nats-io/transport-node";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { exampleFact, exampleFacts } from "../../../test/support/facts.ts";
-import { createTestLoops } from "../../../test/support/loops.ts";
-import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
+import type { TestNats } from "../../../test/support/nats.ts";
 import { connectNats } from "./connection.ts";
-import { type ConsumeOptions, consumeFacts, type FactConsumer } from "./consumer.ts";
+import { consumeFacts } from "./consumer.ts";
 import { insertDeadLetter, listDeadLetters, replayDeadLetters } from "./deadLetter.ts";
-import { createPublisher } from "./publisher.ts";
 import type { ReceivedFact } from "./receivedFact.ts";
+import { firstArrivals, oneTo, startTestFlow, type TestFlow } from "./startTestFlow.ts";
 
+let flow: TestFlow;
 let nats: TestNats;
-let database: TestDatabase;
 let pool: Pool;
 let nc: NatsConnection;
-let loops: ReturnType<typeof createTestLoops>;
-let relay: Relay;
-let consumers: FactConsumer[];
-let log: ReturnType<typeof createTestLog>;
+let log: TestFlow["log"];
+let publish: TestFlow["publish"];
+let consume: TestFlow["consume"];
 
 beforeEach(async () => {
-  log = createTestLog();
-  [nats, database] = await Promise.all([startTestNats(), createMigratedDatabase("job")]);
-  pool = openPool({ url: database.url, schema: "job", log, max: 8 });
-  nc = await connectNats({ url: nats.url, name: "test", log });
-  loops = createTestLoops();
-  relay = startRelay({
-    pool,
-    context: "job",
-    publish: createPublisher({ nc, context: "job", db: pool, log }),
-    log,
-    app: loops,
-  });
-  consumers = [];
+  flow = await startTestFlow();
+  ({ nats, pool, nc, log, publish, consume } = flow);
 });
 
-afterEach(async () => {
-  await Promise.all(consumers.map((consumer) => consumer.stop()));
-  await loops.stop();
-  await nc.close();
-  await pool.end();
-  await Promise.all([database.drop(), nats.release()]);
-});
-
-async function publish(...facts: Parameters<typeof appendFacts>[1]): Promise<void> {
-  await appendFacts(pool, facts);
-  relay.wake();
-}
-
-function consume(change: Partial<ConsumeOptions> = {}): { received: ReceivedFact[]; consumer: FactConsumer } {
-  const received: ReceivedFact[] = [];
-  const handle = async (facts: readonly ReceivedFact[]) => void received.push(...facts);
-  const consumer = consumeFacts({ nc, db: pool, contexts: ["job"], durable: "orchestrator", handle, log, ...change });
-  consumers.push(consumer);
-  return { received, consumer };
-}
-
-/** The sequences of one aggregate in the order they arrived, without repetitions. */
-function firstArrivals(facts: readonly ReceivedFact[], aggregateId: string): readonly number[] {
-  return [...new Set(facts.filter((fact) => fact.aggregateId === aggregateId).map((fact) => fact.sequence))];
-}
-
-const oneTo = (n: number) => Array.from({ length: n }, (_, at) => at + 1);
+afterEach(() => flow.stop());
 
 async function ackPending(): Promise<number> {
   return (await (await jetstreamManager(nc)).consumers.info("CAPSTAN_JOB", "orchestrator")).num_ack_pending;
@@ -326,104 +286,4 @@ test("a consumer that is stopped gives back at once what it did not begin", asyn
   await stopped;
   const second = consume();
   await eventually(() => expect(second.received.length).toBeGreaterThanOrEqual(20), 5_000);
-});
-
-/** Publishes facts of one aggregate while something is done to the server, and checks that every one of them arrives. */
-async function everyFactArrives(breakIt: () => Promise<unknown>): Promise<readonly ReceivedFact[]> {
-  const { received } = consume();
-  const id = uuidv7();
-  await publish(...exampleFacts(id, 20));
-  await eventually(() => expect(received).toHaveLength(20));
-  await publish(...exampleFacts(id, 20, 21));
-  await breakIt();
-  await publish(...exampleFacts(id, 20, 41));
-  await eventually(() => expect(new Set(firstArrivals(received, id)).size).toBe(60), 30_000);
-  expect(firstArrivals(received, id)).toEqual(oneTo(60));
-  return received;
-}
-
-test("a consumer that is deleted under way is made anew", async () => {
-  await everyFactArrives(async () => (await jetstreamManager(nc)).consumers.delete("CAPSTAN_JOB", "orchestrator"));
-});
-
-test("a stream that is deleted under way is made anew, and filled again from Postgres", async () => {
-  await everyFactArrives(async () => (await jetstreamManager(nc)).streams.delete("CAPSTAN_JOB"));
-  expect(log.lines.map(({ message }) => message)).toContain("stream was rebuilt; facts are published again");
-  const { state } = await (await jetstreamManager(nc)).streams.info("CAPSTAN_JOB");
-  expect(state.messages).toBe(61); // with the fact that it was repaired
-});
-
-test("a server that is killed and comes back is used again by itself", async () => {
-  await everyFactArrives(async () => {
-    await nats.kill();
-    await nats.restart();
-  });
-});
-
-test("a server that comes back with an empty store is filled again from Postgres", async () => {
-  await everyFactArrives(async () => {
-    await nats.wipe();
-    await nats.restart();
-  });
-  const { state } = await (await jetstreamManager(nc)).streams.info("CAPSTAN_JOB");
-  expect(state.messages).toBe(61); // with the fact that it was repaired
-});
-
-test("a tail that a server has lost is published again, also what came late, and nothing is told twice in another order", async () => {
-  const { received } = consume();
-  const id = uuidv7();
-  /** Facts that were written a while ago, and are published only when the server is back. */
-  async function publishLate(facts: readonly Fact[], minutesAgo: number): Promise<void> {
-    await nats.kill();
-    await eventually(() =>
-      expect(nc.isClosed() || log.lines.some(({ message }) => message === "nats connection was lost")),
-    );
-    await publish(...facts);
-    const ids = facts.map((fact) => fact.id);
-    const ago = `${minutesAgo} minutes`;
-    await pool.query("update event set time = time - $2::interval where id = any($1::uuid[])", [ids, ago]);
-    await nats.restart();
-  }
-  await publishLate(exampleFacts(id, 20), 10);
-  await eventually(() => expect(firstArrivals(received, id)).toEqual(oneTo(20)), 30_000);
-  await nats.kill();
-  const putBack = await nats.keepMessages("CAPSTAN_JOB");
-  await nats.restart();
-  await publishLate(exampleFacts(id, 20, 21), 9);
-  await eventually(() => expect(firstArrivals(received, id)).toEqual(oneTo(40)), 30_000);
-
-  await nats.kill();
-  await putBack();
-  await nats.restart();
-  await publish(...exampleFacts(id, 20, 41));
-  await eventually(() => expect(firstArrivals(received, id)).toEqual(oneTo(60)), 30_000);
-  await eventually(async () => {
-    const { state } = await (await jetstreamManager(nc)).streams.info("CAPSTAN_JOB", { subjects_filter: ">" });
-    const ours = Object.keys(state.subjects ?? {}).filter((subject) => subject.endsWith(id));
-    const messages = ours.reduce((sum, subject) => sum + (state.subjects?.[subject] ?? 0), 0);
-    expect(messages).toBeGreaterThanOrEqual(60);
-  });
-});
-
-test("facts written while the server is away are published when it is back", async () => {
-  const { received, consumer } = consume();
-  await publish(exampleFact());
-  await eventually(() => expect(received).toHaveLength(1));
-  await nats.kill();
-  await eventually(() => expect(log.lines.map(({ message }) => message)).toContain("nats connection was lost"));
-  await publish(exampleFact(), exampleFact());
-  await nats.restart();
-  await eventually(() => expect(new Set(received.map((fact) => fact.id)).size).toBe(3));
-  await eventually(() => expect(consumer.isHealthy()).toBe(true));
-});
-
-test("a database that is away does not lose what it acknowledged: facts come when it is back", async () => {
-  const { received } = consume();
-  await publish(exampleFact());
-  await eventually(() => expect(received).toHaveLength(1));
-  await pool.query(
-    "select pg_terminate_backend(pid) from pg_stat_activity where usename = current_user and datname = current_database() and pid <> pg_backend_pid()",
-  );
-  await eventually(() => publish(exampleFact()));
-  await eventually(() => expect(received.length).toBeGreaterThanOrEqual(2));
 });
