@@ -1,4 +1,5 @@
-/** What is held, and what is still there. R, C and T rules. */
+/** What is held, and what is still there. R, C and T rules, and H8. */
+import { maxGrowthMib } from "./memory.ts";
 import type { Rules } from "./rule.ts";
 
 export const capacityRules = {
@@ -35,6 +36,11 @@ export const capacityRules = {
     sql: `select distinct s.execution_id::text as ref from chk_start s
             join chk_container c on c.execution_id = s.execution_id and c.installation = (select id::text from execution.installation)
            where not exists (select from execution.execution e where e.id = s.execution_id)`,
+  },
+  H8: {
+    says: `a service holds more than ${maxGrowthMib} MiB of memory beyond what it held when it was warm`,
+    sql: `select label || ' had ' || round(warm_mib) || ' MiB and has ' || round(quiet_mib) as ref
+            from chk_memory where quiet_mib > warm_mib + ${maxGrowthMib}`,
   },
   T1: {
     says: "a step is due and has not moved",

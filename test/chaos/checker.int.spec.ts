@@ -59,6 +59,7 @@ function evidenceOf(messages: readonly StreamMessage[]): Evidence {
     containerEvents: [],
     containers: [],
     processes: [{ executionId: ids.nobody, pid: 1 }],
+    memory: [{ label: "job-1", warmMib: 100, quietMib: 120 }],
   };
 }
 

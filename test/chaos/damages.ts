@@ -162,6 +162,7 @@ export const damages: Readonly<Record<RuleName, Damage>> = {
       containers: [{ executionId: ids.nobody, installation: ids.nobody, isRunning: true }],
     }),
   },
+  H8: { seen: (evidence) => ({ ...evidence, memory: [{ label: "job-1", warmMib: 100, quietMib: 300 }] }) },
   T1: set("job.step", "due_time = '2026-01-01', end_time = null, state = 'READY'", `job_id = '${ids.job}'`),
   T2: {
     sql: `insert into job.errand (child_job_id, kind, parent_job_id, step, attempt) values ('${ids.nobody}', 'TELL', '${ids.job}', 'main', 1);`,

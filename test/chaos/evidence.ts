@@ -1,12 +1,13 @@
 /**
  * All that was seen from outside, as temporary tables beside the services' own, so that each rule is one statement: what the client
  * did (`chk_submit`, `chk_cancel`, `chk_sight`), what workloads wrote (`chk_effect`), what the streams hold (`chk_message`,
- * `chk_consumer`), what the engine told (`chk_start`), and what is still there (`chk_container`, `chk_process`).
+ * `chk_consumer`), what the engine told (`chk_start`), and what is still there (`chk_container`, `chk_process`, `chk_memory`).
  */
 import type { Client } from "pg";
 import type { ContainerEvent, ContainerSeen } from "./engine.ts";
 import type { History } from "./history.ts";
 import type { Effect } from "./ledger.ts";
+import type { MemorySeen } from "./memory.ts";
 import type { ProcessSeen } from "./processes.ts";
 import type { Streams } from "./streams.ts";
 
@@ -17,10 +18,11 @@ export interface Evidence {
   readonly containerEvents: readonly ContainerEvent[];
   readonly containers: readonly ContainerSeen[];
   readonly processes: readonly ProcessSeen[];
+  readonly memory: readonly MemorySeen[];
 }
 
 const tables = `
-  drop table if exists chk_submit, chk_cancel, chk_sight, chk_missing, chk_effect, chk_message, chk_consumer, chk_start, chk_container, chk_process, chk_fact, chk_aggregate;
+  drop table if exists chk_submit, chk_cancel, chk_sight, chk_missing, chk_effect, chk_message, chk_consumer, chk_start, chk_container, chk_process, chk_memory, chk_fact, chk_aggregate;
   create temporary table chk_submit (key text, kind text, outcome text, job_id uuid, code text, time_ms float8);
   create temporary table chk_cancel (job_id uuid, outcome text, time_ms float8);
   create temporary table chk_sight (observer text, job_id uuid, how text, place int, sequence int, type text);
@@ -30,7 +32,8 @@ const tables = `
   create temporary table chk_consumer (name text, delivered bigint, pending bigint, in_hand bigint, last bigint);
   create temporary table chk_start (execution_id uuid, action text, time_ms float8);
   create temporary table chk_container (execution_id uuid, installation text, is_running boolean);
-  create temporary table chk_process (execution_id uuid, pid int);`;
+  create temporary table chk_process (execution_id uuid, pid int);
+  create temporary table chk_memory (label text, warm_mib float8, quiet_mib float8);`;
 
 /** The logs of all services together, and the aggregates that have a version and an end of their own. */
 const derived = `
@@ -54,7 +57,7 @@ const derived = `
 
 /** Lays the tables out anew in this session. */
 export async function layOut(client: Pick<Client, "query">, evidence: Evidence): Promise<void> {
-  const { history, effects, streams, containerEvents, containers, processes } = evidence;
+  const { history, effects, streams, containerEvents, containers, processes, memory } = evidence;
   await client.query(tables);
   const fill = (table: string, rows: readonly object[]) => insert(client, table, rows);
   await fill("chk_submit", history.submits);
@@ -70,6 +73,7 @@ export async function layOut(client: Pick<Client, "query">, evidence: Evidence):
   await fill("chk_start", containerEvents);
   await fill("chk_container", containers);
   await fill("chk_process", processes);
+  await fill("chk_memory", memory);
   await client.query(derived);
 }
 

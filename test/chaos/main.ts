@@ -5,6 +5,7 @@
 import { appendFile, cp, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
 import { check, type Violation } from "./checker.ts";
 import { listContainers } from "./engine.ts";
@@ -13,6 +14,7 @@ import { openHistory } from "./history.ts";
 import { createJobs } from "./jobs.ts";
 import { readLedger } from "./ledger.ts";
 import { startLoad } from "./load.ts";
+import { compareMemory, type MemorySeen, readMemory, warmUpMs } from "./memory.ts";
 import { breakThings, type Done, kinds, leftOut } from "./nemesis.ts";
 import { readOptions } from "./options.ts";
 import { type Platform, preparePlatform } from "./platform.ts";
@@ -41,15 +43,24 @@ function describe({ kind, target, figures, beginMs, endMs, failure }: Done): str
 /** After healing, so long may nothing end that is still under way. A machine that others use too may need longer for all of it. */
 const stillMs = 120_000;
 
-async function runUnderFaults(platform: Platform): Promise<readonly Done[]> {
+interface Run {
+  readonly faults: readonly Done[];
+  /** Of each service, under load and before the first fault. */
+  readonly warm: ReadonlyMap<string, number>;
+}
+
+async function runUnderFaults(platform: Platform): Promise<Run> {
   const random = createRandom(options.seed + 1);
   const makeJob = createJobs({ ledgerPath: platform.ledgerPath, random });
   const probes = await openProbes(platform, history, makeJob);
   const load = startLoad({ platform, history, makeJob, random, rate: options.rate });
   try {
     await probes.untilServing();
+    await sleep(warmUpMs);
+    const warm = await readMemory(platform.services);
     const { seed, minutes, only } = options;
-    return await breakThings({ platform, load, probes, seed, minutes, only, onDone: (fault) => say(describe(fault)) });
+    const onDone = (fault: Done) => say(describe(fault));
+    return { faults: await breakThings({ platform, load, probes, seed, minutes, only, onDone }), warm };
   } finally {
     for (const link of platform.links.values()) link.heal();
     platform.engine?.link.heal();
@@ -63,7 +74,7 @@ interface Verdict {
   readonly counts: Counts;
 }
 
-async function judge(platform: Platform): Promise<Verdict> {
+async function judge(platform: Platform, memory: readonly MemorySeen[]): Promise<Verdict> {
   const client = new Client({ connectionString: platform.databaseUrl, query_timeout: 300_000 });
   await client.connect();
   try {
@@ -74,6 +85,7 @@ async function judge(platform: Platform): Promise<Verdict> {
       containerEvents: platform.engine?.events ?? [],
       containers: platform.engine === null ? [] : await listContainers(platform.engine.docker),
       processes: await listMarkedProcesses(),
+      memory,
     });
     return { violations, counts: await countAll(client) };
   } finally {
@@ -146,12 +158,17 @@ function tellVerdict(
   counts: Counts,
   faults: readonly Done[],
   quietMs: number | null,
+  memory: readonly MemorySeen[],
   violations: readonly Violation[],
 ): void {
   say("\nFigures");
   for (const [name, count] of Object.entries(counts)) say(`  ${name.padEnd(42)}${String(count).padStart(9)}`);
   say(`  ${"faults done".padEnd(42)}${String(faults.length).padStart(9)}`);
   say(`  ${"quiet after healing".padEnd(42)}${(quietMs === null ? "never" : inSeconds(quietMs)).padStart(9)}`);
+  for (const { label, warmMib, quietMib } of memory)
+    say(
+      `  ${`MiB of ${label}, warm and quiet`.padEnd(42)}${`${Math.round(warmMib)} ${Math.round(quietMib)}`.padStart(9)}`,
+    );
   say(`\n${tableOf(timesOf(faults))}\n`);
   for (const { rule, says, count, refs } of violations) {
     say(`VIOLATION ${rule}: ${says} (${count})`);
@@ -180,12 +197,13 @@ let failed = true;
 try {
   await platform.start();
   for (const [kind, why] of leftOut(platform, options.only)) say(`  left out: ${kind}, because ${why}`);
-  const faults = await runUnderFaults(platform);
+  const { faults, warm } = await runUnderFaults(platform);
   const quiet = await untilQuiet(platform, stillMs, (left) => say(`  still under way: ${left}`));
-  const { violations: broken, counts } = await judge(platform);
+  const memory = await compareMemory(warm, platform.services);
+  const { violations: broken, counts } = await judge(platform, memory);
   const ends = [...(await platform.stop()), ...findSecrets(platform), ...(await findLeftSessions(platform))];
   const violations = [...broken, ...judgeRun(faults, counts, quiet.left, ends)];
-  tellVerdict(counts, faults, quiet.afterMs, violations);
+  tellVerdict(counts, faults, quiet.afterMs, memory, violations);
   failed = violations.length > 0;
   if (failed) say(`the evidence is in ${await keepEvidence(platform, violations, faults)}`);
   else if (options.json !== "") {

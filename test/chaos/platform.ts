@@ -13,6 +13,7 @@ import { eventually } from "../support/eventually.ts";
 import { findFreePort } from "../support/freePort.ts";
 import { type ServiceName, serviceNames } from "../support/serviceProcess.ts";
 import { type Engine, openEngine } from "./engine.ts";
+import { collectsGarbage } from "./memory.ts";
 import { createWorkerNode, describeService, type Node } from "./node.ts";
 import { type LinkProxy, openProxy, type Target } from "./proxy.ts";
 import { type Store, startNats, startPostgres } from "./stores.ts";
@@ -102,6 +103,7 @@ export async function preparePlatform(): Promise<Platform> {
       url.port = String(portOf(toPostgres));
       const env: NodeJS.ProcessEnv = {
         PATH: process.env["PATH"],
+        NODE_OPTIONS: collectsGarbage,
         CAPSTAN_DATABASE_URL: url.href,
         CAPSTAN_NATS_URL: `nats://${addressOf(toNats)}`,
         ...Object.fromEntries(
