@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../../test/support/database.ts";
 import { countRowsRead } from "../../../test/support/rowsRead.ts";
 import { sagaId } from "./runJob.ts";
-import { filterFields, listSagas } from "./sagaQueries.ts";
+import { countLiveSagas, filterFields, listSagas } from "./sagaQueries.ts";
 import { claimOverdue, insertSagas, nextOverdueMs, saveSagas } from "./sagaStore.ts";
 import { claimFirst } from "./waitingStore.ts";
 
@@ -86,6 +86,31 @@ test("the sagas of one job are found without reading those of others", async () 
     expect(await listSagas(db, { tenant: "default", filter, cursor: null, limit: 51 })).toHaveLength(1);
   });
   expect(read).toBe(1);
+});
+
+test("those that are parked are listed, and those that live counted, without reading what has ended", async () => {
+  await wait(200);
+  const sagas = await claimFirst(pool, lane("any process"), 196);
+  const stageOf = (index: number) => (["PARKED", "STARTED", "STARTED"] as const)[index] ?? "DONE";
+  await saveSagas(
+    pool,
+    sagas.map((saga, index) => {
+      const stage = stageOf(index);
+      return { ...saga, stage, placed, parkedStage: stage === "PARKED" ? ("WAITING" as const) : null };
+    }),
+  );
+  await pool.query("vacuum analyze saga");
+  const filter = parseFilter("stage = PARKED", filterFields);
+  const listed = await countRowsRead(pool, "saga", async (db) => {
+    expect(await listSagas(db, { tenant: "default", filter, cursor: null, limit: 51 })).toHaveLength(1);
+  });
+  expect(listed).toBe(1);
+  const counted = await countRowsRead(pool, "saga", async (db) => {
+    const counts = (await countLiveSagas(db)).map(({ stage, count }) => [stage, count]);
+    const none = { RESERVED: 0, SETTLING: 0, COMPENSATING: 0 };
+    expect(Object.fromEntries(counts)).toEqual({ ...none, WAITING: 4, STARTED: 2, PARKED: 1 });
+  });
+  expect(counted).toBeLessThanOrEqual(7);
 });
 
 test("two saves of the same sagas in opposite orders do not wait for each other", async () => {

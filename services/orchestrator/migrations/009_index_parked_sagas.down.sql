@@ -1,0 +1,1 @@
+drop index orchestrator.saga_parked;
