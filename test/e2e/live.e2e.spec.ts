@@ -60,6 +60,18 @@ test("whoever was away goes on after the last event it saw, from wherever", asyn
   expect(eventsOf(ends).map(shortTypeOf)).toEqual(["job.succeeded"]);
 });
 
+test("whoever wanted only some events of a job, or none that were, is not sent back for the rest", async () => {
+  const { capstan } = platform();
+  const job = await run(capstan, retried);
+  const path = api(`jobs/${job.id}/events:watch?types=step.started`);
+  const steps = await openSse(path);
+  await steps.ended;
+  expect(eventsOf(steps).map(({ sequence }) => sequence)).toEqual([5]);
+  expect(steps.lastEventId).toBe("6");
+  expect((await openSse(path, { "last-event-id": steps.lastEventId })).status).toBe(204);
+  expect((await openSse(api(`jobs/${job.id}/events:watch?replay=0`))).status).toBe(204);
+});
+
 test("the events of all jobs come as they happen, by filters, and after the place where one stood", async () => {
   const { capstan } = platform();
   const all = await openSse(api("jobs:watch"));

@@ -49,6 +49,8 @@ async function watchJob(request: FastifyRequest, reply: FastifyReply, deps: Live
   const { jobFollowers, clients } = deps;
   const begun = Promise.withResolvers<FastifyReply>();
   let stream: SseStream | null = null;
+  /** The newest event that this client has passed, wanted or not. */
+  let passed = { sequence: 0, isTold: false };
   const wanted = {
     jobId: idOf(request, "job_id"),
     tenant: "default",
@@ -58,7 +60,8 @@ async function watchJob(request: FastifyRequest, reply: FastifyReply, deps: Live
   const following = jobFollowers.follow(wanted, {
     onBegin({ sequence, hasEnded }) {
       if (request.raw.socket.destroyed) return following.stop();
-      if (hasEnded && (afterSequence ?? 0) >= sequence) return;
+      const first = wanted.afterSequence ?? sequence - wanted.replay;
+      if (hasEnded && first >= sequence) return;
       stream = openSse(request, reply, { clients, session });
       stream.signal.addEventListener("abort", following.stop);
       begun.resolve(reply);
@@ -68,13 +71,16 @@ async function watchJob(request: FastifyRequest, reply: FastifyReply, deps: Live
         stream?.whenRoom(following.resume);
         return false;
       }
-      if (matches(event)) {
-        stream.sendEvent(event.frame("sse", (json) => `id: ${event.sequence}\ndata: ${json}\n\n`));
-      }
+      passed = { sequence: event.sequence, isTold: matches(event) };
+      if (passed.isTold) stream.sendEvent(event.frame("sse", (json) => `id: ${event.sequence}\ndata: ${json}\n\n`));
       return true;
     },
     onEnd() {
-      if (stream !== null) return stream.end("STREAM_ENDED");
+      if (stream !== null) {
+        // Whoever did not want the last event would come back for it for ever.
+        if (!passed.isTold) stream.send(`id: ${passed.sequence}\n\n`);
+        return stream.end("STREAM_ENDED");
+      }
       session.end("STREAM_ENDED");
       begun.resolve(nothingMore(reply));
     },
