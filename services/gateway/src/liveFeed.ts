@@ -56,7 +56,7 @@ export function createFeed(options: {
   /** Up to here the stream was when it was opened first; null until the newest are known. */
   let primedUntil: number | null = null;
   let isOpen = false;
-  let waiting: (() => void)[] = [];
+  const waiting = new Set<() => void>();
 
   function keep(event: LiveEvent, bytes: number): void {
     kept.push(event);
@@ -79,9 +79,8 @@ export function createFeed(options: {
   function settle(): void {
     if (!isOpen || (primedUntil !== null && (place?.sequence ?? 0) < primedUntil)) return;
     primedUntil = null;
-    const resolved = waiting;
-    waiting = [];
-    for (const resolve of resolved) resolve();
+    for (const resolve of waiting) resolve();
+    waiting.clear();
   }
 
   function open(): void {
@@ -144,13 +143,17 @@ export function createFeed(options: {
     ready(signal) {
       if (isReady()) return Promise.resolve();
       return new Promise((resolve, reject) => {
-        const abort = () => reject(signal.reason);
-        if (signal.aborted) return abort();
-        signal.addEventListener("abort", abort, { once: true });
-        waiting.push(() => {
+        if (signal.aborted) return reject(signal.reason);
+        const go = () => {
           signal.removeEventListener("abort", abort);
           resolve();
-        });
+        };
+        const abort = () => {
+          waiting.delete(go);
+          reject(signal.reason);
+        };
+        signal.addEventListener("abort", abort, { once: true });
+        waiting.add(go);
       });
     },
     get place() {

@@ -99,7 +99,9 @@ function subscribeToMany(wanted: Subscribe, listener: SubscriptionListener, deps
   const matches = topic === "jobs" ? createJobMatcher(filter) : createMatcher(filter);
   const give = (event: LiveEvent) => listener.outlet.offer(channel, frameOf(event, id));
   const decide =
-    filter.labels === undefined ? give : createLabelGate(filter.labels, deps.labels, listener.outlet, channel, give);
+    filter.labels === undefined
+      ? give
+      : createLabelGate(filter.labels, deps.labels, listener.outlet, channel, stopping.signal, give);
   let isLive = false;
   const listenings = feeds.map((feed) =>
     feed.listen({
@@ -151,22 +153,27 @@ function createLabelGate(
   labels: KnownLabels,
   outlet: Outlet,
   channel: Channel,
+  signal: AbortSignal,
   give: (event: LiveEvent) => void,
 ): (event: LiveEvent) => void {
   let undecided: LiveEvent[] = [];
-  const never = new AbortController().signal;
 
   async function decideAll(): Promise<void> {
     while (undecided.length > 0) {
       await labels.learn(
         undecided.map(({ jobId }) => jobId),
-        never,
+        signal,
       );
       const decided = undecided;
       undecided = [];
-      for (const event of decided) if (!channel.isClosed && hasLabels(labels.of(event) ?? {}, wanted)) give(event);
+      for (const event of decided) if (!signal.aborted && hasLabels(labels.of(event) ?? {}, wanted)) give(event);
     }
   }
+
+  // Learning fails with the subscription only.
+  const forget = () => {
+    undecided = [];
+  };
 
   return (event) => {
     const known = undecided.length === 0 ? labels.of(event) : undefined;
@@ -176,7 +183,7 @@ function createLabelGate(
       outlet.lose(channel);
     } else {
       undecided.push(event);
-      if (undecided.length === 1) void decideAll();
+      if (undecided.length === 1) decideAll().catch(forget);
     }
   };
 }
