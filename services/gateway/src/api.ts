@@ -13,7 +13,7 @@ import { createHttpSpans } from "./httpSpan.ts";
 import { createPathTable } from "./pathTemplate.ts";
 import { HttpRefusal } from "./problem.ts";
 import { readRequest } from "./readRequest.ts";
-import type { Upstreams } from "./upstreams.ts";
+import { deadlineOf, type Upstreams } from "./upstreams.ts";
 
 export interface ApiOptions {
   readonly contracts: Contracts;
@@ -23,10 +23,6 @@ export interface ApiOptions {
   /** Whether answers are checked against their schemas too. */
   readonly checkAnswers: boolean;
 }
-
-const defaultDeadlineMs = 10_000;
-/** What a call that waits by itself may take beyond that. */
-const maxWaitMs = 10 * 60_000;
 
 /** Serves what is below `/api/v1`. Paths that others have registered there go first. */
 export function serveApi(http: FastifyInstance, options: ApiOptions): void {
@@ -88,7 +84,7 @@ function createHandler(binding: Binding, { contracts, upstreams, checkAnswers }:
     try {
       const bytes = await upstreams.ask(rpc, encode(json), {
         metadata: { "x-request-id": request.id, ...(span.traceparent !== null && { traceparent: span.traceparent }) },
-        deadlineMs: deadlineOf(json),
+        deadlineMs: deadlineOf(waitMsOf(json)),
         signal: whenGone(reply),
       });
       const answer = toAnswer(bytes, output, registry);
@@ -131,9 +127,8 @@ function one(header: string | readonly string[] | undefined): string | undefined
 }
 
 /** A call that waits by itself says for how long in `timeout`. */
-function deadlineOf({ timeout }: Record<string, unknown>): number {
-  const waitMs = typeof timeout === "string" ? Number.parseFloat(timeout) * 1_000 : 0;
-  return defaultDeadlineMs + Math.min(Math.max(waitMs || 0, 0), maxWaitMs);
+function waitMsOf({ timeout }: Record<string, unknown>): number {
+  return typeof timeout === "string" ? Number.parseFloat(timeout) * 1_000 : 0;
 }
 
 function whenGone(reply: FastifyReply): AbortSignal {

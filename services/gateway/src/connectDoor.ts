@@ -10,7 +10,7 @@ import type { Code, ConnectError, ConnectRouter, HandlerContext } from "@connect
 import type { FastifyInstance } from "fastify";
 import type { Contracts, Rpc } from "./contracts.ts";
 import { maxBodyBytes } from "./httpServer.ts";
-import type { AskOptions, Upstreams } from "./upstreams.ts";
+import { type AskOptions, deadlineOf, type Upstreams } from "./upstreams.ts";
 
 export interface ConnectOptions {
   readonly contracts: Contracts;
@@ -19,8 +19,6 @@ export interface ConnectOptions {
 }
 
 type Adapter = (request: IncomingMessage, response: ServerResponse) => void;
-
-const defaultDeadlineMs = 10_000;
 
 export async function serveConnect(http: FastifyInstance, options: ConnectOptions): Promise<void> {
   const { contracts, publicPath } = options;
@@ -58,17 +56,16 @@ async function createAdapter({ contracts, upstreams, publicPath }: ConnectOption
     if (rpc.desc.methodKind === "unary") {
       return async (request: Message, context: HandlerContext) => {
         try {
-          return fromBinary(output, await upstreams.ask(rpc, encode(request), optionsOf(context)));
+          return fromBinary(output, await upstreams.ask(rpc, encode(request), optionsOf(request, context)));
         } catch (error) {
           throw fail(error);
         }
       };
     }
     return async function* (request: Message, context: HandlerContext) {
-      const { deadlineMs, ...options } = optionsOf(context);
+      const options = { ...optionsOf(request, context), deadlineMs: context.timeoutMs() ?? Number.POSITIVE_INFINITY };
       try {
-        const limit = context.timeoutMs() === undefined ? Number.POSITIVE_INFINITY : deadlineMs;
-        for await (const bytes of upstreams.follow(rpc, encode(request), { ...options, deadlineMs: limit })) {
+        for await (const bytes of upstreams.follow(rpc, encode(request), options)) {
           yield fromBinary(output, bytes);
         }
       } catch (error) {
@@ -98,13 +95,19 @@ async function createAdapter({ contracts, upstreams, publicPath }: ConnectOption
   });
 }
 
-function optionsOf(context: HandlerContext): AskOptions {
+function optionsOf(request: Message & { readonly timeout?: unknown }, context: HandlerContext): AskOptions {
   const passed = [...context.requestHeader].filter(([name]) => name.startsWith("x-") || name === "traceparent");
   return {
     metadata: Object.fromEntries(passed),
-    deadlineMs: context.timeoutMs() ?? defaultDeadlineMs,
+    deadlineMs: context.timeoutMs() ?? deadlineOf(waitMsOf(request.timeout)),
     signal: context.signal,
   };
+}
+
+/** Of a google.protobuf.Duration. */
+function waitMsOf(timeout: unknown): number {
+  const { seconds } = (timeout ?? {}) as { readonly seconds?: bigint };
+  return Number(seconds ?? 0) * 1_000;
 }
 
 /** With the same details as over gRPC. Codes have the same numbers in both. */

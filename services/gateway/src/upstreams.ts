@@ -23,6 +23,15 @@ export interface Upstreams {
   close(): void;
 }
 
+const defaultDeadlineMs = 10_000;
+/** What a call that waits by itself may take beyond that. */
+const maxWaitMs = 10 * 60_000;
+
+/** How long a call may take that waits by itself for so long; most do not. */
+export function deadlineOf(waitMs: number): number {
+  return defaultDeadlineMs + Math.min(Math.max(waitMs || 0, 0), maxWaitMs);
+}
+
 export type ContextName = "job" | "provider" | "execution" | "orchestrator";
 
 export function connectUpstreams(config: Config): Upstreams {
