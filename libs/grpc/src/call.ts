@@ -78,7 +78,8 @@ export function isOverdue(serverCall: ServerCall): boolean {
 
 const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-const serverStopping = new DomainError({
+/** What a call is refused or ended with when the server stops. */
+export const serverStopping = new DomainError({
   code: "UNAVAILABLE",
   reason: "SERVER_STOPPING",
   message: "the server is stopping; call again",

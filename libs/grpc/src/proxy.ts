@@ -2,7 +2,6 @@
  * A service whose calls go on to another server as they come: bytes, metadata and deadline there, bytes, metadata and status back. A
  * slow reader slows the sender on the other side, and a call that is given up on one side ends on both.
  */
-import { DomainError } from "@capstan/errors";
 import type {
   ClientReadableStream,
   Metadata,
@@ -14,7 +13,7 @@ import type {
   UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { context, propagation } from "@opentelemetry/api";
-import { stoppingEvent } from "./call.ts";
+import { serverStopping, stoppingEvent } from "./call.ts";
 import type { RawClient } from "./rawClient.ts";
 import type { ServiceRegistration } from "./registration.ts";
 import { type StatusReply, toStatus } from "./status.ts";
@@ -116,16 +115,10 @@ function passBack(call: StreamCall, onward: ClientReadableStream<Buffer>, target
   onward.on("end", finish);
   call.on("cancelled", () => onward.cancel());
   call.once(stoppingEvent, () => {
-    end(toStatus(stopping));
+    end(toStatus(serverStopping));
     onward.cancel();
   });
 }
-
-const stopping = new DomainError({
-  code: "UNAVAILABLE",
-  reason: "SERVER_STOPPING",
-  message: "the server is stopping; call again",
-});
 
 function statusOf(error: ServiceError, target: RawClient): StatusReply {
   return toStatus(target.refusalOf(error));

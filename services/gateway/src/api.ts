@@ -28,7 +28,10 @@ export interface ApiOptions {
 export function serveApi(http: FastifyInstance, options: ApiOptions): void {
   const { contracts, publicPath } = options;
   const served = contracts.bindings.filter(({ rpc }) => rpc.desc.methodKind === "unary");
-  const find = createPathTable(served.map((binding) => ({ ...binding, route: createHandler(binding, options) })));
+  const shared: Shared = {};
+  const find = createPathTable(
+    served.map((binding) => ({ ...binding, route: createHandler(binding, options, shared) })),
+  );
   const cut = publicPath.length - 1;
 
   async function handle(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -51,23 +54,20 @@ type Handler = (
   path: Readonly<Record<string, string>>,
 ) => Promise<unknown>;
 
-/** Made once for all the calls of one server. */
+/** Made with the first call, once for all the calls of one server. */
 type Shared = { check?: ReturnType<typeof createJsonCheck>; span?: ReturnType<typeof createHttpSpans> };
-const shared = new WeakMap<Contracts, Shared>();
 
-function createHandler(binding: Binding, { contracts, upstreams, checkAnswers }: ApiOptions): Handler {
+function createHandler(binding: Binding, { contracts, upstreams, checkAnswers }: ApiOptions, shared: Shared): Handler {
   const { rpc, template, method } = binding;
   const { input, output } = rpc.desc;
   const { registry } = contracts;
   const etagPath = etagPathOf(output);
-  const common = shared.get(contracts) ?? {};
-  shared.set(contracts, common);
 
   return async (request, reply, path) => {
-    common.check ??= createJsonCheck(contracts.rpcs);
-    common.span ??= createHttpSpans();
+    shared.check ??= createJsonCheck(contracts.rpcs);
+    shared.span ??= createHttpSpans();
     const { headers } = request;
-    const span = common.span(template.text, method, headers["traceparent"]);
+    const span = shared.span(template.text, method, headers["traceparent"]);
     reply.raw.once("close", () => span.end(reply.raw.writableFinished ? reply.raw.statusCode : 499));
     const ifMatch = one(headers["if-match"]);
     const json = readRequest(
@@ -79,7 +79,7 @@ function createHandler(binding: Binding, { contracts, upstreams, checkAnswers }:
         idempotencyKey: one(headers["idempotency-key"]),
         ifMatch,
       },
-      common.check,
+      shared.check,
     );
     try {
       const bytes = await upstreams.ask(rpc, encode(json), {
@@ -88,7 +88,7 @@ function createHandler(binding: Binding, { contracts, upstreams, checkAnswers }:
         signal: whenGone(reply),
       });
       const answer = toAnswer(bytes, output, registry);
-      if (checkAnswers) expectValid(common.check(output, answer));
+      if (checkAnswers) expectValid(shared.check(output, answer));
       const etag = etagOf(answer, etagPath);
       if (etag !== null) {
         reply.header("etag", etag);

@@ -24,11 +24,6 @@ export function parseTemplate(text: string): PathTemplate {
   return { text, segments, action };
 }
 
-/** The variables of a template, in order. */
-export function variablesOf({ segments }: PathTemplate): readonly string[] {
-  return segments.flatMap(({ variable }) => variable ?? []);
-}
-
 export interface PathMatch<R> {
   /** What is served at this path, by HTTP method. */
   readonly methods: ReadonlyMap<string, R>;
