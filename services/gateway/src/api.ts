@@ -8,6 +8,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { etagOf, etagPathOf, toAnswer } from "./answer.ts";
 import { createJsonCheck } from "./checkJson.ts";
 import type { Binding, Contracts, HttpMethod } from "./contracts.ts";
+import { isKnown } from "./etag.ts";
 import { withJsonPaths } from "./fieldPath.ts";
 import { createHttpSpans } from "./httpSpan.ts";
 import { createPathTable } from "./pathTemplate.ts";
@@ -92,7 +93,7 @@ function createHandler(binding: Binding, { contracts, upstreams, checkAnswers }:
       const etag = etagOf(answer, etagPath);
       if (etag !== null) {
         reply.header("etag", etag);
-        if (method === "GET" && one(headers["if-none-match"]) === etag) return reply.code(304).send();
+        if (method === "GET" && isKnown(etag, headers["if-none-match"])) return reply.code(304).send();
       }
       reply.header("content-type", "application/json; charset=utf-8").header("cache-control", "no-store");
       return reply.serializer(JSON.stringify).send(answer);

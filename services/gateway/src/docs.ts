@@ -1,8 +1,8 @@
 /** `/api/openapi.json` and `/api/docs`. Both are made when they are first asked for, and kept. */
-import { createHash } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type Contracts, readComments } from "./contracts.ts";
 import { docsStyle, writeDocsPage } from "./docsPage.ts";
+import { etagOfBody, isKnown } from "./etag.ts";
 import { writeOpenApi } from "./openApi.ts";
 
 export interface DocsOptions {
@@ -32,7 +32,7 @@ export function serveDocs(http: FastifyInstance, { contracts, version, publicPat
     const known = pages.get(name);
     if (known !== undefined) return known;
     const { type, body } = make();
-    const page = { type, body, etag: `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"` };
+    const page = { type, body, etag: etagOfBody(body) };
     pages.set(name, page);
     return page;
   }
@@ -42,7 +42,7 @@ export function serveDocs(http: FastifyInstance, { contracts, version, publicPat
       const { type, body, etag } = pageOf(name, make);
       reply.header("etag", etag).header("cache-control", "no-cache");
       reply.header("content-security-policy", policy).header("referrer-policy", "no-referrer");
-      if (request.headers["if-none-match"] === etag) return reply.code(304).send();
+      if (isKnown(etag, request.headers["if-none-match"])) return reply.code(304).send();
       return reply.type(type).send(body);
     });
   }

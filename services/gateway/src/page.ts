@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { etagOfBody, isKnown } from "./etag.ts";
 import { lastChangeTimeMs, type PageFile, type PageFiles, readPageFiles } from "./pageFiles.ts";
 
 const brotli = promisify(brotliCompress);
@@ -39,11 +40,7 @@ function writeDocument(page: PageFiles, publicPath: string): Document {
     "frame-ancestors 'none'",
   ].join("; ");
   const body = Buffer.from(text);
-  return { type: "text/html; charset=utf-8", body, policy, etag: etagOf(body) };
-}
-
-function etagOf(body: Buffer): string {
-  return `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
+  return { type: "text/html; charset=utf-8", body, policy, etag: etagOfBody(body) };
 }
 
 /** The page as it is now: read once, and again after one of its files has changed. */
@@ -104,9 +101,7 @@ export function servePage(http: FastifyInstance, publicPath: string): void {
     etag: string,
   ): Promise<FastifyReply> {
     reply.header("etag", etag).header("vary", "Accept-Encoding").header("referrer-policy", "no-referrer");
-    if (request.headers["if-none-match"]?.split(/,\s*/).some((given) => given.replace(/^W\//, "") === etag)) {
-      return reply.code(304).send();
-    }
+    if (isKnown(etag, request.headers["if-none-match"])) return reply.code(304).send();
     const { body, encoding } = await compress(file, request.headers["accept-encoding"] ?? "");
     if (encoding !== null) reply.header("content-encoding", encoding);
     return reply.type(file.type).send(body);
@@ -131,7 +126,7 @@ export function servePage(http: FastifyInstance, publicPath: string): void {
     }
     const isCurrent = version === page.version;
     reply.header("cache-control", isCurrent ? "public, max-age=31536000, immutable" : "no-cache");
-    return send(request, reply, file, etagOf(file.body));
+    return send(request, reply, file, etagOfBody(file.body));
   }
 
   http.get(`${publicPath}console/:version/*`, sendFile);
