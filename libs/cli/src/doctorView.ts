@@ -38,14 +38,11 @@ export function reportJson(report: Report, repairs: Repairs): object {
 /** The report for people: what was found, what it means, which rows, and what to do about it. */
 export function formatReport(report: Report, repairs: Repairs): string {
   const blocks = report.broken.map(({ name, findings, isMore }) => {
-    const { severity, finding, meaning, advice, repair } = invariants[name];
-    const more = findings.length - maxShown;
+    const { repair, ...invariant } = invariants[name];
+    const refs = findings.slice(0, maxShown).map(({ ref }) => ref);
+    const found = { ...invariant, name, refs, count: findings.length, isMore };
     return [
-      `${severity.toUpperCase()}  ${finding}  (${name}, ${findings.length}${isMore ? " or more" : ""} found)`,
-      `  ${meaning}`,
-      ...findings.slice(0, maxShown).map(({ ref }) => `    ${visibleText(ref)}`),
-      ...(more > 0 ? [`    … and ${more} more; --output json shows them`] : []),
-      `  Do: ${advice}`,
+      ...violationLines(found, "--output json shows them"),
       ...repairLines(repair?.does, repairs.get(name)),
       ...(isMore && repairs.has(name) ? ["  there is more than was looked at: run it again"] : []),
     ].join("\n");
@@ -56,6 +53,35 @@ export function formatReport(report: Report, repairs: Repairs): string {
       ? `${report.examined} invariants examined, nothing found`
       : `${report.examined} invariants examined, ${report.broken.length} do not hold`;
   return `${[...blocks.map((block) => `${block}\n`), ...unexamined, sum].join("\n")}\n`;
+}
+
+/** An invariant that does not hold. */
+export interface Violation {
+  readonly name: string;
+  readonly severity: string;
+  readonly finding: string;
+  readonly meaning: string;
+  readonly advice: string;
+  readonly count: number;
+  /** There is more than was counted. */
+  readonly isMore: boolean;
+  /** The first of what breaks it. */
+  readonly refs: readonly string[];
+}
+
+/** What was found, what it means, where, and what to do; `seeMore` says how to see what is not shown. */
+export function violationLines(
+  { name, severity, finding, meaning, advice, count, isMore, refs }: Violation,
+  seeMore: string,
+): readonly string[] {
+  const more = count - refs.length;
+  return [
+    `${severity.toUpperCase()}  ${finding}  (${name}, ${count}${isMore ? " or more" : ""} found)`,
+    `  ${meaning}`,
+    ...refs.map((ref) => `    ${ref}`),
+    ...(more > 0 ? [`    … and ${more} more; ${seeMore}`] : []),
+    `  Do: ${advice}`,
+  ].map(visibleText);
 }
 
 function repairLines(does: string | undefined, state: RepairState | undefined): readonly string[] {

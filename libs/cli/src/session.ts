@@ -6,7 +6,7 @@ import { UnreachableError, UsageError } from "./failure.ts";
 import type { ConnectionOptions } from "./options.ts";
 
 /** True if the platform, or what it stands on, could not be reached or did not answer in time. */
-function isUnavailable(error: unknown): error is DomainError {
+export function isUnavailable(error: unknown): error is DomainError {
   return error instanceof DomainError && (error.code === "UNAVAILABLE" || error.code === "DEADLINE_EXCEEDED");
 }
 

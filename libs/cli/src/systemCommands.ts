@@ -1,11 +1,11 @@
 /** `capstan system …` and `capstan version`: what runs, and whether it is well. */
 import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { formatAge } from "./durations.ts";
 import { ExitError, exitCodes, UnreachableError, UsageError } from "./failure.ts";
+import { formatHealth, type ServiceHealth } from "./healthView.ts";
 import { withOutput } from "./options.ts";
 import { type OutputFormat, print } from "./output.ts";
-import { type Cell, formatTable } from "./table.ts";
+import { addSelfCommands } from "./selfCommands.ts";
 
 /** The version of this installation. */
 export function readVersion(): string {
@@ -13,22 +13,9 @@ export function readVersion(): string {
   return (JSON.parse(file) as { readonly version: string }).version;
 }
 
-/** What `/readyz` says of one thing: a dependency has a duration, a loop the time since its last pass. */
-interface Check {
-  readonly name: string;
-  readonly ok: boolean;
-  readonly durationMs?: number;
-  readonly lastPassMs?: number;
-  readonly error?: string;
-}
-
 /** What `/readyz` says; a platform in one process has several services. */
 interface Readiness {
-  readonly services?: readonly {
-    readonly service: string;
-    readonly dependencies: readonly Check[];
-    readonly loops: readonly Check[];
-  }[];
+  readonly services?: readonly ServiceHealth[];
 }
 
 async function askReadiness(url: string): Promise<{ readonly isReady: boolean; readonly readiness: Readiness }> {
@@ -42,30 +29,9 @@ async function askReadiness(url: string): Promise<{ readonly isReady: boolean; r
   }
 }
 
-function timeOf({ durationMs, lastPassMs }: Check): string {
-  if (durationMs !== undefined) return `${Math.round(durationMs)} ms`;
-  return lastPassMs === undefined ? "" : `${formatAge(lastPassMs)} ago`;
-}
-
-function formatReadiness({ services = [] }: Readiness): string {
-  const health = ({ ok }: Check): Cell => (ok ? { text: "ok", colour: "green" } : { text: "DOWN", colour: "red" });
-  const rows = services.flatMap(({ service, dependencies, loops }) => [
-    ...dependencies.map((check) => ({ service, kind: "dependency", check })),
-    ...loops.map((check) => ({ service, kind: "loop", check })),
-  ]);
-  return formatTable(rows, [
-    { title: "SERVICE", cell: ({ service }) => service },
-    { title: "KIND", cell: ({ kind }) => kind },
-    { title: "NAME", cell: ({ check }) => check.name },
-    { title: "HEALTH", cell: ({ check }) => health(check) },
-    { title: "TIME", cell: ({ check }) => timeOf(check) },
-    { title: "ERROR", cell: ({ check }) => check.error ?? "" },
-  ]);
-}
-
 async function printHealth(options: { readonly output: OutputFormat; readonly healthUrl: string }): Promise<void> {
   const { isReady, readiness } = await askReadiness(options.healthUrl);
-  await print(options.output, readiness, () => formatReadiness(readiness));
+  await print(options.output, readiness, () => formatHealth(readiness.services ?? []));
   if (!isReady) throw new ExitError(exitCodes.refused);
 }
 
@@ -79,6 +45,7 @@ export function addSystemCommands(system: Command): void {
         .default("http://127.0.0.1:7180"),
     )
     .action(printHealth);
+  addSelfCommands(system);
 }
 
 /** Adds `capstan version`. */

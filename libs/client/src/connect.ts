@@ -12,6 +12,7 @@ import { TemplateServiceClient } from "@capstan/proto/capstan/job/v1/template_se
 import { QueueServiceClient } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import { SagaServiceClient } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { ProviderServiceClient } from "@capstan/proto/capstan/provider/v1/provider_service.ts";
+import { SystemServiceClient } from "@capstan/proto/capstan/system/v1/system_service.ts";
 import type { Handlers } from "./handlers.ts";
 import { type JobsClient, openJobs } from "./jobs.ts";
 import { startWorker, type Worker, type WorkerOptions } from "./worker.ts";
@@ -44,6 +45,8 @@ export interface Capstan<H extends Handlers = Handlers> {
   readonly queues: PromiseClient<QueueServiceClient>;
   /** The workers that are connected, to look at. */
   readonly workers: Pick<PromiseClient<WorkerServiceClient>, "listWorkers">;
+  /** How the services are, by the address at which each is called: one where they share it. */
+  readonly systems: ReadonlyMap<string, PromiseClient<SystemServiceClient>>;
   /**
    * Runs handlers for a pool. Resolves once the platform has accepted the worker, which may take for ever where nobody answers, and
    * rejects with what it was refused for. From then on it connects again by itself.
@@ -71,6 +74,10 @@ export function connect<H extends Handlers = Handlers>(options: ConnectOptions):
   const sagas = connectTo(SagaServiceClient, addresses.sagas ?? address, { deadlineMs });
   const queues = connectTo(QueueServiceClient, addresses.sagas ?? address, { deadlineMs });
   const workers = connectTo(WorkerServiceClient, runners[0] ?? address, { deadlineMs });
+  const called = [addresses.jobs, addresses.providers, ...runners, addresses.sagas].map((given) => given ?? address);
+  const systems = new Map(
+    [...new Set(called)].map((each) => [each, connectTo(SystemServiceClient, each, { deadlineMs })]),
+  );
   return {
     jobs: openJobs<H>(jobs, { deadlineMs, closed: closing.signal }),
     templates,
@@ -80,10 +87,12 @@ export function connect<H extends Handlers = Handlers>(options: ConnectOptions):
     sagas,
     queues,
     workers,
+    systems,
     worker: (workerOptions) => startWorker(workerOptions, { addresses: runners, closed: closing.signal }),
     close() {
       closing.abort();
-      for (const client of [jobs, templates, schedules, providers, executions, sagas, queues, workers]) client.close();
+      const clients = [jobs, templates, schedules, providers, executions, sagas, queues, workers, ...systems.values()];
+      for (const client of clients) client.close();
     },
   };
 }
