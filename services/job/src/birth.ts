@@ -2,7 +2,7 @@
 import { uuidv7 } from "@capstan/postgres";
 import type { JobSpec, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Job, ParentStep, Step } from "./job.ts";
-import type { NewJob } from "./jobStore.ts";
+import type { NewJob } from "./newJobStore.ts";
 import type { Plan } from "./plan.ts";
 import { concurrencyKeyOf } from "./renderStep.ts";
 import { noRetry } from "./retry.ts";
