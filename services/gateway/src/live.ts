@@ -31,7 +31,7 @@ export interface LiveOptions {
 /** What waits for slow WebSockets in this process, all of them together. */
 export const maxWaitingBytes = 64 * 1024 * 1024;
 /** A frame larger than this ends its WebSocket unread; one that is too large but smaller is answered with the limit. */
-export const frameFactor = 4;
+const frameFactor = 4;
 
 /** Serves nothing yet: `register` does, below the public path. `close` tells every client to leave; call it before the server closes. */
 export function createLive({ app, config, pool, nats }: LiveOptions) {

@@ -8,7 +8,7 @@ import { findPackageJSON, stripTypeScriptTypes } from "node:module";
 import { dirname, extname, join } from "node:path";
 
 /** The directory of the console's own files. */
-export const consoleDirectory = join(import.meta.dirname, "../console");
+const consoleDirectory = join(import.meta.dirname, "../console");
 
 /** What the page may import by name, and the file of its package that this is. */
 const libraries = {

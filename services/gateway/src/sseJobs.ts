@@ -41,7 +41,7 @@ export interface WatchJobs {
 const pauseMs = 500;
 
 /** Begins at once; ends with the stream. `place` is where the client stands, as text; "" until that is known. */
-export function watchJobs(options: WatchJobs): { readonly ended: Promise<void>; place(): string } {
+export function watchJobs(options: WatchJobs): { place(): string } {
   const { feed, nc, labels, stream, filter, replay } = options;
   const { signal } = stream;
   const matches = createJobMatcher(filter);
@@ -163,7 +163,8 @@ export function watchJobs(options: WatchJobs): { readonly ended: Promise<void>; 
     listening.stop();
     fallBack();
   });
-  return { ended: run(), place: () => (position === null ? "" : positionText(position)) };
+  void run();
+  return { place: () => (position === null ? "" : positionText(position)) };
 }
 
 /** The first of the last `count` that are wanted. */
