@@ -24,6 +24,8 @@ export interface FeedListener {
 export interface Feed {
   /** Opens the feed with the first listener; it is closed some seconds after the last has left. */
   listen(listener: FeedListener): { stop(): void };
+  /** False while it stands still: whoever listens is told when it is opened. */
+  readonly isOpen: boolean;
   /** Resolves when the feed is read and the newest facts are known; rejects with the signal's reason. */
   ready(signal: AbortSignal): Promise<void>;
   /** Of the last event that was given out; null while the feed is not read. */
@@ -155,6 +157,9 @@ export function createFeed(options: {
         signal.addEventListener("abort", abort, { once: true });
         waiting.add(go);
       });
+    },
+    get isOpen() {
+      return isOpen;
     },
     get place() {
       return isReady() ? place : null;

@@ -41,7 +41,7 @@ export interface JobFollowers {
 }
 
 export interface JobFollowersOptions {
-  readonly feed: Pick<Feed, "listen">;
+  readonly feed: Pick<Feed, "listen" | "isOpen">;
   /** A page for each cursor, in order. */
   readonly read: (cursors: readonly JobEventCursor[]) => Promise<readonly JobEventPage[]>;
   readonly log: Logger;
@@ -85,6 +85,20 @@ export function createJobFollowers({ feed, read, log }: JobFollowersOptions): Jo
   function poll(isWanted: boolean): void {
     if (polling !== null) clearInterval(polling);
     polling = isWanted ? setInterval(() => everybody().forEach(fallBehind), pollMs).unref() : null;
+  }
+
+  function listen(): void {
+    if (listening !== null) return;
+    listening = feed.listen({
+      onEvent,
+      onOpen() {
+        poll(false);
+        everybody().forEach(fallBehind);
+      },
+      onLost: () => poll(true),
+    });
+    // It may have been lost before, or never opened.
+    if (!feed.isOpen) poll(true);
   }
 
   function onEvent(event: LiveEvent): void {
@@ -195,14 +209,7 @@ export function createJobFollowers({ feed, read, log }: JobFollowersOptions): Jo
       };
       const followers = byJob.get(wanted.jobId) ?? new Set();
       byJob.set(wanted.jobId, followers.add(follower));
-      listening ??= feed.listen({
-        onEvent,
-        onOpen() {
-          poll(false);
-          everybody().forEach(fallBehind);
-        },
-        onLost: () => poll(true),
-      });
+      listen();
       fallBehind(follower);
       return {
         resume() {
