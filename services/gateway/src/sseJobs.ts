@@ -109,6 +109,8 @@ export function watchJobs(options: WatchJobs): { place(): string } {
     try {
       for await (const fact of facts) {
         const event = eventOfFact(fact);
+        // The first fact of a job tells its labels, also where only later ones are wanted: nobody has to ask for them one by one.
+        if (filter.labels !== undefined) labels.of(event);
         if (isWanted(event) === null) await labels.learn([event.jobId], signal);
         const wanted = isWanted(event) === true;
         if (wanted) await stream.room();
