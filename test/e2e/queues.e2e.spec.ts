@@ -1,5 +1,6 @@
 /** Queues as a user of the command sees them, against a platform in one process: who waits is told why, and what would change it. */
 import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bareEnv } from "../support/bareEnv.ts";
@@ -46,7 +47,9 @@ test("a paused queue begins nothing, explain says so, and a resume lets it go on
   expect(stdout).toContain("step main is WAITING");
   expect(stdout).toContain("QUEUE_PAUSED: queue nightly is paused: the store moves");
   expect(stdout).toContain("capstan queue resume nightly");
-  expect(stdout.trim().split("\n").length).toBeLessThanOrEqual(6);
+  const [lines = "", history] = stdout.split("\n\n");
+  expect(lines.split("\n").length).toBeLessThanOrEqual(6);
+  expect(history).toContain("job.submitted");
   expect((await capstan(["queue", "list"])).stdout).toMatch(/nightly\s+PAUSED\s+1/);
   expect((await capstan(["queue", "resume", "nightly"])).exitCode).toBe(0);
   expect(await untilEnded(standalone.capstan, job)).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });
@@ -146,6 +149,37 @@ test("explain says of a full provider who holds it, and of what runs where", asy
   expect((await capstan(["explain", job.id])).stdout).toMatch(/held by \d+ × hog/);
   for (const each of hogs) await stop(each.id);
   expect(await untilEnded(standalone.capstan, job)).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });
+  // What it waited for is told also when it has ended.
+  const { timeline } = JSON.parse((await capstan(["explain", job.id, "-o", "json"])).stdout);
+  expect(timeline.map(({ fact }: { fact: string }) => fact)).toEqual(
+    expect.arrayContaining([
+      "job.submitted",
+      "saga.waiting",
+      "execution.started",
+      "execution.succeeded",
+      "job.succeeded",
+    ]),
+  );
+  const waited = timeline.find(({ fact }: { fact: string }) => fact === "saga.waiting");
+  expect(waited.details).toContain("reason=NO_CAPACITY");
+});
+
+test("the facts of a job's attempts come in pages, of a job that nobody knows none, and what is no id is refused", async () => {
+  const { sagas } = standalone.capstan;
+  const job = await submit(standalone.capstan, { ...sh("true"), resources: { slots: 1000 } });
+  await untilWaits(job.id, "NO_CAPACITY");
+  await stop(job.id);
+  await untilEnded(standalone.capstan, job);
+  const ask = { jobId: job.id, pageSize: 1, pageToken: "" };
+  const first = await sagas.listSagaEvents(ask);
+  const second = await sagas.listSagaEvents({ ...ask, pageToken: first.nextPageToken });
+  const types = [first, second].flatMap(({ events }) => events.map(({ type }) => type));
+  expect(types).toEqual(["capstan.orchestrator.v1.saga.waiting", "capstan.orchestrator.v1.saga.compensated"]);
+  expect(second.nextPageToken).toBe("");
+  expect((await sagas.listSagaEvents({ ...ask, jobId: randomUUID() })).events).toEqual([]);
+  expect(await refusalOf(sagas.listSagaEvents({ ...ask, jobId: "x" }))).toMatchObject({
+    fields: [{ field: "job_id", description: "must be the id of a job" }],
+  });
 });
 
 test("explain says what a step that waits for itself waits for, and of what has ended how", async () => {

@@ -1,5 +1,6 @@
-/** `capstan explain`: where a job is, why, since when, and what would have to change. */
+/** `capstan explain`: where a job is, why, since when, and what would have to change; and what has happened to it. */
 import type { Capstan } from "@capstan/client";
+import { Execution } from "@capstan/proto/capstan/execution/v1/execution.ts";
 import type { Job, Step } from "@capstan/proto/capstan/job/v1/job.ts";
 import { type AttemptExplanation, ExplainJobResponse } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import type { Command } from "commander";
@@ -10,6 +11,7 @@ import { nameOfJobFile, parseJobFile, readJobFile } from "./jobFile.ts";
 import { type CommonOptions, withCommon } from "./options.ts";
 import { print } from "./output.ts";
 import { present, withCapstan } from "./session.ts";
+import { formatHistory, readHistory } from "./timeline.ts";
 import { visibleText } from "./visibleText.ts";
 
 /** What would have to happen to a step that waits for no place. */
@@ -88,8 +90,10 @@ export function explanationOf(job: Job, answer: ExplainJobResponse, now: Date): 
   const waiting = job.steps.filter(({ state }) => waitingStates.includes(state));
   const why = sayWhy(enumWord(job.reason), job.message);
   const more = waiting.length > maxSteps ? [`and ${waiting.length - maxSteps} more steps`] : [];
+  const since = job.endTime ?? job.startTime ?? job.createTime;
+  const age = since === undefined ? "" : `, for ${formatAge(now.getTime() - since.getTime())}`;
   return `${[
-    `job ${job.id} is ${enumWord(job.state)}${why === "" ? "" : visibleText(`: ${why}`)}`,
+    `job ${job.id} is ${enumWord(job.state)}${age}${why === "" ? "" : visibleText(`: ${why}`)}`,
     ...answer.attempts.flatMap((attempt) => linesOfAttempt(attempt, now)),
     ...waiting.slice(0, maxSteps).flatMap((step) => linesOfStep(step, job.id, now)),
     ...more,
@@ -114,7 +118,13 @@ async function withStarts({ executions }: Capstan, answer: ExplainJobResponse): 
 async function explainJob(capstan: Capstan, jobId: string, { output }: CommonOptions): Promise<void> {
   const job = present((await capstan.jobs.getJob({ jobId })).job);
   const answer = await withStarts(capstan, await capstan.queues.explainJob({ jobId, spec: undefined }));
-  await print(output, ExplainJobResponse.toJSON(answer), () => explanationOf(job, answer, new Date()));
+  const history = await readHistory(capstan, jobId);
+  const value = {
+    ...(ExplainJobResponse.toJSON(answer) as object),
+    executions: history.executions.map((execution) => Execution.toJSON(execution)),
+    timeline: history.timeline,
+  };
+  await print(output, value, () => `${explanationOf(job, answer, new Date())}\n${formatHistory(history, jobId)}`);
 }
 
 async function explainFile({ queues }: Capstan, file: string, { output }: CommonOptions): Promise<void> {
@@ -142,7 +152,9 @@ async function explain(jobId: string | undefined, options: CommonOptions & { rea
 /** Adds `explain` to `capstan`. */
 export function addExplainCommand(program: Command): void {
   withCommon(program.command("explain"))
-    .description("Say where a job is, why, since when, and what would have to change; with -f, before it is submitted.")
+    .description(
+      "Say where a job is, why, since when, and what would have to change, then its attempts and what happened to it, with the time between; with -f, before it is submitted.",
+    )
     .argument("[job]", "its id")
     .option("-f, --file <path>", "a job file that is not submitted; - reads standard input")
     .action(explain);

@@ -9,10 +9,11 @@ import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
 import { Placement, Resources, type StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { Saga as SagaMessage } from "@capstan/proto/capstan/orchestrator/v1/saga.ts";
 import { SagaEvent } from "@capstan/proto/capstan/orchestrator/v1/saga_event.ts";
+import type { SagaFact } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import type { CapacityAnswer } from "@capstan/proto/capstan/provider/v1/provider_internal_service.ts";
 import type { Hold } from "./holdStore.ts";
 import { type Happened, type News, type Outcome, type Saga, sagaId } from "./runJob.ts";
-import type { SagaView } from "./sagaQueries.ts";
+import type { SagaFactRow, SagaView } from "./sagaQueries.ts";
 import type { NewSaga } from "./sagaStore.ts";
 
 /** The fact of what an operator should know of a saga; `act` is what an operator did to it, if one did. */
@@ -58,6 +59,10 @@ export function toMessage(
     queue: saga.queue,
     concurrencyKey: saga.concurrencyKey,
   });
+}
+
+export function factMessage({ id, event, sequence, time, data }: SagaFactRow): SagaFact {
+  return { id, type: `capstan.orchestrator.v1.saga.${event}`, sequence, time, data: SagaEvent.fromJSON(data) };
 }
 
 /**

@@ -110,6 +110,38 @@ export async function listSagas(
   return rows;
 }
 
+export interface SagaFactRow {
+  readonly sagaId: string;
+  readonly sequence: number;
+  readonly id: string;
+  readonly event: string;
+  readonly time: Date;
+  /** Microseconds, for cursors. */
+  readonly timeText: string;
+  readonly data: unknown;
+}
+
+/** The facts of all sagas of a job, oldest first. */
+export async function listSagaFacts(
+  db: Db,
+  query: { tenant: string; jobId: string; cursor: readonly string[] | null; limit: number },
+): Promise<readonly SagaFactRow[]> {
+  const [time = null, sagaId = null, sequence = null] = query.cursor ?? [];
+  const { rows } = await db.query<SagaFactRow>({
+    name: "list_saga_facts",
+    text: `select e.aggregate_id as "sagaId", e.sequence, e.id, e.event, e.time, e.data,
+                  to_char(e.time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "timeText"
+             from orchestrator.saga s
+             join orchestrator.event e on e.aggregate_id = s.id
+            where s.job_id = $1 and s.tenant = $2
+              and ($3::timestamptz is null or (e.time, e.aggregate_id, e.sequence) > ($3, $4::uuid, $5::int))
+            order by e.time, e.aggregate_id, e.sequence
+            limit $6`,
+    values: [query.jobId, query.tenant, time, sagaId, sequence, query.limit],
+  });
+  return rows;
+}
+
 /** A live saga as somebody who asks after it needs it. */
 export interface Standing {
   readonly id: string;

@@ -6,8 +6,8 @@ import type { SagaServiceServer } from "@capstan/proto/capstan/orchestrator/v1/s
 import { driveSagas, type SagaDeps } from "./driveSagas.ts";
 import type { Placing } from "./placeSagas.ts";
 import { canBeForced, type Stage, type Verb } from "./runJob.ts";
-import { toMessage } from "./sagaProto.ts";
-import { filterFields, getSaga, listSagas, type SagaView } from "./sagaQueries.ts";
+import { factMessage, toMessage } from "./sagaProto.ts";
+import { filterFields, getSaga, listSagaFacts, listSagas, type SagaView } from "./sagaQueries.ts";
 import { loadSagas } from "./sagaStore.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -100,6 +100,25 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
       return {
         sagas: page.map(toMessage),
         nextPageToken: last === undefined ? "" : encodePageToken(query, [last.createTimeText, last.id]),
+      };
+    }),
+
+    listSagaEvents: unary(async ({ jobId, pageToken, ...request }, { tenant }) => {
+      if (!uuid.test(jobId)) throw invalid([{ field: "job_id", description: "must be the id of a job" }]);
+      const query = { list: "saga events", tenant, jobId };
+      const limit = pageSize(request.pageSize);
+      const facts = await listSagaFacts(pool, {
+        tenant,
+        jobId,
+        cursor: decodePageToken(pageToken, query),
+        limit: limit + 1,
+      });
+      const page = facts.slice(0, limit);
+      const last = facts.length > limit ? page.at(-1) : undefined;
+      const cursor = last === undefined ? null : [last.timeText, last.sagaId, String(last.sequence)];
+      return {
+        events: page.map(factMessage),
+        nextPageToken: cursor === null ? "" : encodePageToken(query, cursor),
       };
     }),
 

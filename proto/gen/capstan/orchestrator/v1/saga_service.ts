@@ -17,6 +17,7 @@ import {
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { Saga } from "./saga.ts";
+import { SagaEvent } from "./saga_event.ts";
 
 /** Asks for one saga. */
 export interface GetSagaRequest {
@@ -46,6 +47,40 @@ export interface ListSagasResponse {
   sagas: Saga[];
   /** For the next page; empty on the last. */
   nextPageToken: string;
+}
+
+/** Asks for the facts of a job's attempts. */
+export interface ListSagaEventsRequest {
+  /** The job. */
+  jobId: string;
+  /** At most 1,000; 0 means 50. */
+  pageSize: number;
+  /** `next_page_token` of the page before; only with the same job. */
+  pageToken: string;
+}
+
+/** A page of facts. */
+export interface ListSagaEventsResponse {
+  /** The facts. */
+  events: SagaFact[];
+  /** For the next page; empty on the last. */
+  nextPageToken: string;
+}
+
+/** A fact of an attempt. */
+export interface SagaFact {
+  /** UUID; also the message id on NATS. */
+  id: string;
+  /** CloudEvents type, such as "capstan.orchestrator.v1.saga.waiting". */
+  type: string;
+  /** Number within its saga. */
+  sequence: number;
+  /** When it happened. */
+  time:
+    | Date
+    | undefined;
+  /** What it tells. */
+  data: SagaEvent | undefined;
 }
 
 /** Asks to try a parked saga again. */
@@ -490,6 +525,341 @@ export const ListSagasResponse: MessageFns<ListSagasResponse> = {
     const message = createBaseListSagasResponse();
     message.sagas = object.sagas?.map((e) => Saga.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListSagaEventsRequest(): ListSagaEventsRequest {
+  return { jobId: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListSagaEventsRequest: MessageFns<ListSagaEventsRequest> = {
+  encode(message: ListSagaEventsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSagaEventsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSagaEventsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListSagaEventsRequest {
+    return {
+      jobId: isSet(object.jobId)
+        ? globalThis.String(object.jobId)
+        : isSet(object.job_id)
+        ? globalThis.String(object.job_id)
+        : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListSagaEventsRequest): unknown {
+    const obj: any = {};
+    if (message.jobId !== "") {
+      obj.jobId = message.jobId;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListSagaEventsRequest>, I>>(base?: I): ListSagaEventsRequest {
+    return ListSagaEventsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListSagaEventsRequest>, I>>(object: I): ListSagaEventsRequest {
+    const message = createBaseListSagaEventsRequest();
+    message.jobId = object.jobId ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListSagaEventsResponse(): ListSagaEventsResponse {
+  return { events: [], nextPageToken: "" };
+}
+
+export const ListSagaEventsResponse: MessageFns<ListSagaEventsResponse> = {
+  encode(message: ListSagaEventsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.events) {
+      SagaFact.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSagaEventsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSagaEventsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.events.push(SagaFact.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string(true);
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListSagaEventsResponse {
+    return {
+      events: globalThis.Array.isArray(object?.events) ? object.events.map((e: any) => SagaFact.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListSagaEventsResponse): unknown {
+    const obj: any = {};
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => SagaFact.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListSagaEventsResponse>, I>>(base?: I): ListSagaEventsResponse {
+    return ListSagaEventsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListSagaEventsResponse>, I>>(object: I): ListSagaEventsResponse {
+    const message = createBaseListSagaEventsResponse();
+    message.events = object.events?.map((e) => SagaFact.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseSagaFact(): SagaFact {
+  return { id: "", type: "", sequence: 0, time: undefined, data: undefined };
+}
+
+export const SagaFact: MessageFns<SagaFact> = {
+  encode(message: SagaFact, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.type !== "") {
+      writer.uint32(18).string(message.type);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(24).int32(message.sequence);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(toTimestamp(message.time), writer.uint32(34).fork()).join();
+    }
+    if (message.data !== undefined) {
+      SagaEvent.encode(message.data, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SagaFact {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSagaFact();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string(true);
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.type = reader.string(true);
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sequence = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.data = SagaEvent.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SagaFact {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      type: isSet(object.type) ? globalThis.String(object.type) : "",
+      sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+      time: isSet(object.time) ? fromJsonTimestamp(object.time) : undefined,
+      data: isSet(object.data) ? SagaEvent.fromJSON(object.data) : undefined,
+    };
+  },
+
+  toJSON(message: SagaFact): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.type !== "") {
+      obj.type = message.type;
+    }
+    if (message.sequence !== 0) {
+      obj.sequence = Math.round(message.sequence);
+    }
+    if (message.time !== undefined) {
+      obj.time = message.time.toISOString();
+    }
+    if (message.data !== undefined) {
+      obj.data = SagaEvent.toJSON(message.data);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SagaFact>, I>>(base?: I): SagaFact {
+    return SagaFact.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SagaFact>, I>>(object: I): SagaFact {
+    const message = createBaseSagaFact();
+    message.id = object.id ?? "";
+    message.type = object.type ?? "";
+    message.sequence = object.sequence ?? 0;
+    message.time = object.time ?? undefined;
+    message.data = (object.data !== undefined && object.data !== null) ? SagaEvent.fromPartial(object.data) : undefined;
     return message;
   },
 };
@@ -1694,6 +2064,21 @@ export const SagaServiceService = {
     responseSerialize: (value: ListSagasResponse): Buffer => Buffer.from(ListSagasResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListSagasResponse => ListSagasResponse.decode(value),
   },
+  /**
+   * The facts of all attempts of one job, oldest first, in pages: for what they waited, and what operators did. None of a job whose
+   * attempts all went their normal way, nor of one that is not known.
+   */
+  listSagaEvents: {
+    path: "/capstan.orchestrator.v1.SagaService/ListSagaEvents" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListSagaEventsRequest): Buffer =>
+      Buffer.from(ListSagaEventsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListSagaEventsRequest => ListSagaEventsRequest.decode(value),
+    responseSerialize: (value: ListSagaEventsResponse): Buffer =>
+      Buffer.from(ListSagaEventsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListSagaEventsResponse => ListSagaEventsResponse.decode(value),
+  },
   /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. Told as `saga.retried`. */
   retrySaga: {
     path: "/capstan.orchestrator.v1.SagaService/RetrySaga" as const,
@@ -1774,6 +2159,11 @@ export interface SagaServiceServer extends UntypedServiceImplementation {
   getSaga: handleUnaryCall<GetSagaRequest, GetSagaResponse>;
   /** Sagas that match a filter, newest first, in pages. */
   listSagas: handleUnaryCall<ListSagasRequest, ListSagasResponse>;
+  /**
+   * The facts of all attempts of one job, oldest first, in pages: for what they waited, and what operators did. None of a job whose
+   * attempts all went their normal way, nor of one that is not known.
+   */
+  listSagaEvents: handleUnaryCall<ListSagaEventsRequest, ListSagaEventsResponse>;
   /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. Told as `saga.retried`. */
   retrySaga: handleUnaryCall<RetrySagaRequest, RetrySagaResponse>;
   /** PARKED -> COMPENSATING, and the step is reported as SKIPPED. FAILED_PRECONDITION unless it is PARKED. Told as `saga.skipped`. */
@@ -1827,6 +2217,25 @@ export interface SagaServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListSagasResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * The facts of all attempts of one job, oldest first, in pages: for what they waited, and what operators did. None of a job whose
+   * attempts all went their normal way, nor of one that is not known.
+   */
+  listSagaEvents(
+    request: ListSagaEventsRequest,
+    callback: (error: ServiceError | null, response: ListSagaEventsResponse) => void,
+  ): ClientUnaryCall;
+  listSagaEvents(
+    request: ListSagaEventsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListSagaEventsResponse) => void,
+  ): ClientUnaryCall;
+  listSagaEvents(
+    request: ListSagaEventsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListSagaEventsResponse) => void,
   ): ClientUnaryCall;
   /** PARKED -> the stage it was in, to try again at once. FAILED_PRECONDITION unless it is PARKED. Told as `saga.retried`. */
   retrySaga(
