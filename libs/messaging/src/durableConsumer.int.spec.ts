@@ -6,7 +6,7 @@ import { createTestLog } from "../../../test/support/database.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import { connectNats } from "./connection.ts";
 import { openDurable } from "./durableConsumer.ts";
-import { ensureStream } from "./stream.ts";
+import { ensureStream, recreateConsumersAhead } from "./stream.ts";
 
 let nats: TestNats;
 let nc: NatsConnection;
@@ -44,4 +44,18 @@ test("a consumer that another replica moves on while it is opened is not taken f
   await messages.close();
   await moving;
   expect(creations()).toBe(1);
+});
+
+test("a consumer that is made anew behind a lost tail gets again what it had not acknowledged before it", async () => {
+  const consumer = await open();
+  const js = jetstream(nc);
+  for (let sequence = 1; sequence <= 5; sequence += 1) await js.publish("capstan.v1.t.job.job.x.1", "x");
+  for await (const message of await consumer.fetch({ max_messages: 5 })) {
+    if (message.seq <= 2) await message.ackAck();
+  }
+  expect(await recreateConsumersAhead(nc, "job", 3)).toEqual(["shared"]);
+  const again = await (await open()).fetch({ max_messages: 3 });
+  const sequences: number[] = [];
+  for await (const { seq } of again) sequences.push(seq);
+  expect(sequences).toEqual([3, 4, 5]);
 });

@@ -13,7 +13,7 @@ import {
   ReplayPolicy,
 } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
-import { isApiError, isServerAtLeast, refuseDifferences } from "./stream.ts";
+import { isApiError, isServerAtLeast, refuseDifferences, startBehind } from "./stream.ts";
 import { streamName } from "./subject.ts";
 
 export interface DurableOptions {
@@ -41,13 +41,7 @@ export async function openDurable(options: DurableOptions): Promise<Consumer> {
   // Before 2.12 a consumer does not notice that the stream lost its tail with a power cut, and skips what takes the same numbers.
   const isAhead = found !== null && found.delivered.stream_seq > state.last_seq;
   if (isAhead) await manager.consumers.delete(stream, options.durable);
-  // What was delivered and not acknowledged comes again.
-  const start = isAhead
-    ? {
-        deliver_policy: DeliverPolicy.StartSequence,
-        opt_start_seq: Math.min(found.ack_floor.stream_seq, state.last_seq) + 1,
-      }
-    : { deliver_policy: DeliverPolicy.All };
+  const start = isAhead ? startBehind(found, state.last_seq) : { deliver_policy: DeliverPolicy.All };
   const isNew = found === null || isAhead;
   const info = isNew ? await manager.consumers.add(stream, { ...wanted, ...filters, ...start }) : found;
   const { ack_wait, ...fixed } = wanted;

@@ -5,6 +5,7 @@
 import { DomainError } from "@capstan/errors";
 import type { Log } from "@capstan/postgres";
 import {
+  type ConsumerInfo,
   DeliverPolicy,
   DiscardPolicy,
   JetStreamApiCodes,
@@ -84,10 +85,16 @@ export async function timeOfFact(nc: NatsConnection, context: string, sequence: 
   return Number.isNaN(time.getTime()) ? null : time;
 }
 
+/** Where a consumer that is ahead of its stream begins anew: what was delivered and not acknowledged comes again. */
+export function startBehind({ ack_floor }: ConsumerInfo, lastSequence: number) {
+  const opt_start_seq = Math.min(ack_floor.stream_seq, lastSequence) + 1;
+  return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq } as const;
+}
+
 /**
- * Consumers that have been given more than the stream holds, made anew behind its last message; gives back their names. Before 2.12 a
- * server does not notice that a stream lost its tail, and they would pass over everything that takes the same numbers. Call it before
- * anything is published again.
+ * Consumers that have been given more than the stream holds, made anew behind what they have done of it; gives back their names. Before
+ * 2.12 a server does not notice that a stream lost its tail, and they would pass over everything that takes the same numbers. Call it
+ * before anything is published again.
  */
 export async function recreateConsumersAhead(
   nc: NatsConnection,
@@ -97,12 +104,12 @@ export async function recreateConsumersAhead(
   const manager = await jetstreamManager(nc, { checkAPI: false });
   const stream = streamName(context);
   const recreated: string[] = [];
-  for await (const { config, delivered, name } of manager.consumers.list(stream)) {
+  for await (const consumer of manager.consumers.list(stream)) {
+    const { config, delivered, name } = consumer;
     if (delivered.stream_seq <= lastSequence || config.durable_name === undefined) continue;
     await manager.consumers.delete(stream, name);
     const { opt_start_time: _, ...settings } = config;
-    const start = { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: lastSequence + 1 };
-    await manager.consumers.add(stream, { ...settings, ...start });
+    await manager.consumers.add(stream, { ...settings, ...startBehind(consumer, lastSequence) });
     recreated.push(name);
   }
   return recreated;
