@@ -50,6 +50,7 @@ export function watchStream(options: WatchOptions): StreamWatch {
   let lastError = "";
   let lastKept = Number.POSITIVE_INFINITY; // what came after it is known to be lost
   let highest = 0; // the last number of the stream when it was looked at
+  let retry: NodeJS.Timeout | undefined;
 
   /** Again when it was asked for meanwhile: what it found may be older than the reason for asking. */
   async function check(): Promise<void> {
@@ -85,7 +86,9 @@ export function watchStream(options: WatchOptions): StreamWatch {
       if (String(error) !== lastError)
         log.error({ err: error, context: topology.context }, "stream could not be checked");
       lastError = String(error);
-      setTimeout(check, retryMs).unref();
+      // One at a time: each check that somebody asks for meanwhile fails as well.
+      clearTimeout(retry);
+      retry = setTimeout(check, retryMs).unref();
     }
   }
 
@@ -106,6 +109,7 @@ export function watchStream(options: WatchOptions): StreamWatch {
   void nc.closed().then(() => {
     isConnected = false;
     clearInterval(timer);
+    clearTimeout(retry);
   });
   void followConnection();
   void check();
