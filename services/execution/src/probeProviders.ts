@@ -1,4 +1,7 @@
-/** Looks at every provider this runner could use and tells the provider context what it saw. Opens their backends on the way. */
+/**
+ * Looks at every provider this runner could use and tells the provider context what it saw. Opens their backends on the way. One that
+ * was just registered takes no work before its first probe: so whoever wakes the loop has only those probed whose turn has come.
+ */
 import type { PromiseClient } from "@capstan/grpc";
 import type {
   HealthObservation,
@@ -19,14 +22,12 @@ export interface ProbeOptions {
 }
 
 const maxReport = 1_000;
-/** A provider that was just registered takes no work before its first probe, so new ones are looked for more often. */
-const lookMs = 5_000;
 
 export function startProbes({ app, backends, providers, intervalMs, timeoutMs }: ProbeOptions): Loop {
   const nextProbe = new Map<string, number>();
   return app.startLoop({
     name: "probe-providers",
-    intervalMs: Math.min(intervalMs, lookMs),
+    intervalMs,
     once: async (signal) => {
       const kinds = providerKinds.map((kind) => `PROVIDER_KIND_${kind}` as const);
       const { targets } = await providers.listProbeTargets({ kinds }, { signal });

@@ -25,7 +25,7 @@ interface PlaceDeps extends Omit<SagaDeps, "onFreed"> {
 }
 
 const passLimit = 500;
-const intervalMs = 2_000;
+const intervalMs = 4_000;
 /** Sagas that other replicas have left are looked for in every pass that nobody woke. */
 const lookMs = 0.8 * intervalMs;
 /** Of several keys, some of those whose turn it is may not fit what became free: so many more are asked for. */

@@ -20,8 +20,9 @@ export function startWaking(app: App, deps: WaitRuleDeps, intervalMs: number): L
     name: "wake-sagas",
     intervalMs: longestMs,
     once: async () => {
-      const [isMore, isMoreToFollow] = [await wakeSagasOnce(deps), await followWaitRulesOnce(deps)];
+      const isMoreToFollow = await followWaitRulesOnce(deps);
       const dueInMs = await nextOverdueMs(deps.pool);
+      const isMore = dueInMs !== null && dueInMs <= 0 && (await wakeSagasOnce(deps));
       clearTimeout(timer);
       if (dueInMs !== null && dueInMs < longestMs) timer = setTimeout(() => loop.wake(), Math.max(dueInMs, intervalMs));
       return isMore || isMoreToFollow;
@@ -32,7 +33,7 @@ export function startWaking(app: App, deps: WaitRuleDeps, intervalMs: number): L
 }
 
 /** One pass; true when there may be more. */
-export async function wakeSagasOnce(deps: SagaDeps): Promise<boolean> {
+async function wakeSagasOnce(deps: SagaDeps): Promise<boolean> {
   const sagas = await claimOverdue(deps.pool, passLimit);
   await driveSagas(
     deps,
