@@ -1,3 +1,4 @@
+/** Servers, streams, consumers and a database that are lost, and come back empty or with less: every fact arrives all the same. */
 import { type Fact, type Pool, uuidv7 } from "@capstan/postgres";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
