@@ -1,10 +1,11 @@
 /** What a fault is: something that is done to the platform and undone again, and what is measured of it. */
+
+import type { Random } from "../support/random.ts";
 import type { Load } from "./load.ts";
 import type { Node } from "./node.ts";
 import type { Platform } from "./platform.ts";
 import type { Probes } from "./probes.ts";
 import type { LinkProxy } from "./proxy.ts";
-import type { Random } from "./random.ts";
 
 export interface Scene {
   readonly platform: Platform;

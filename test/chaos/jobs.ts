@@ -1,9 +1,9 @@
 /** The jobs of the load, by kind: each writes to the ledger what it does, and each must come to an end. */
 import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import type { Random } from "../support/random.ts";
 import { image } from "./engine.ts";
 import { shellLine } from "./ledger.ts";
 import { narrow, pool } from "./platform.ts";
-import type { Random } from "./random.ts";
 import type { Work } from "./workerProgram.ts";
 
 export type Kind =

@@ -4,11 +4,11 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
+import type { Random } from "../support/random.ts";
 import { codeOf, type HistoryWriter, type Outcome, outcomeOfCode } from "./history.ts";
 import type { Kind, MakeJob } from "./jobs.ts";
 import { watchToEnd } from "./observers.ts";
 import type { Platform } from "./platform.ts";
-import type { Random } from "./random.ts";
 
 export interface Load {
   /** Jobs of this kind beside the others, repeated until they are accepted; gives back their ids. */

@@ -7,6 +7,7 @@ import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
+import { createRandom } from "../support/random.ts";
 import { check, type Violation } from "./checker.ts";
 import { listContainers } from "./engine.ts";
 import { type Counts, countAll, tableOf, timesOf } from "./figures.ts";
@@ -21,7 +22,6 @@ import { type Platform, preparePlatform } from "./platform.ts";
 import { openProbes } from "./probes.ts";
 import { listMarkedProcesses } from "./processes.ts";
 import { untilQuiet } from "./quiet.ts";
-import { createRandom } from "./random.ts";
 import { readStreams } from "./streams.ts";
 
 const options = readOptions(process.argv.slice(2), kinds);

@@ -3,6 +3,7 @@
  * platform for themselves; of the others two go on at once.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { createRandom } from "../support/random.ts";
 import type { Fault, Injected, Scene } from "./fault.ts";
 import { linkFaults } from "./linkFaults.ts";
 import { natsFaults } from "./natsFaults.ts";
@@ -10,7 +11,6 @@ import type { Node } from "./node.ts";
 import type { Platform } from "./platform.ts";
 import { postgresFaults } from "./postgresFaults.ts";
 import type { LinkProxy } from "./proxy.ts";
-import { createRandom } from "./random.ts";
 import { serviceFaults } from "./serviceFaults.ts";
 import { workloadFaults } from "./workloadFaults.ts";
 

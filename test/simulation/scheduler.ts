@@ -3,6 +3,7 @@
  * happens at all, whether its answer arrives, and whether the process is still there by then. The same seed tells the same story.
  */
 import { DomainError } from "@capstan/errors";
+import { createRandom } from "../support/random.ts";
 
 export interface Random {
   /** A whole number from 0 to below this. */
@@ -11,24 +12,9 @@ export interface Random {
   pick<T>(items: readonly T[]): T;
 }
 
-/** Mulberry32: small, fast, and the same everywhere. */
-export function randomOf(seed: number): Random {
-  let state = seed >>> 0;
-  function next(): number {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  }
-  return {
-    below: (limit) => Math.floor(next() * limit),
-    chance: (probability) => next() < probability,
-    pick(items) {
-      const item = items[Math.floor(next() * items.length)];
-      if (item === undefined) throw new Error("nothing to pick from");
-      return item;
-    },
-  };
+function randomOf(seed: number): Random {
+  const { next, pick } = createRandom(seed);
+  return { below: (limit) => Math.floor(next() * limit), chance: (probability) => next() < probability, pick };
 }
 
 /** A process of the platform: what it awaits when it is killed never comes, and it begins anew as another incarnation. */

@@ -1,4 +1,4 @@
-/** Chance from a seed: the same seed gives the same schedule of faults. What the platform does with it is up to timing. */
+/** Chance from a seed: the same seed gives the same numbers. */
 
 export interface Random {
   /** From 0 up to, not including, 1. */
