@@ -3,25 +3,9 @@ import { describe, expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { getJob, readLog, run, seconds, sh, stepOf, submit, untilEnded, untilPlaced } from "../support/jobs.ts";
 import { usePlatform } from "../support/usePlatform.ts";
-import { findDockerEngine } from "../support/workloads.ts";
+import { image, whyNoContainers } from "../support/workloads.ts";
 
-const image = "busybox:latest";
-
-/** Why containers cannot be tried here; null when they can. */
-async function reasonToSkip(): Promise<string | null> {
-  const engine = await findDockerEngine();
-  if (engine === null) return "no Docker engine answers at /var/run/docker.sock";
-  const hasImage = await engine
-    .getImage(image)
-    .inspect()
-    .then(
-      () => true,
-      () => false,
-    );
-  return hasImage ? null : `the Docker engine has no image ${image}; .ci/run builds one`;
-}
-
-const reason = await reasonToSkip();
+const reason = await whyNoContainers();
 if (reason !== null) console.log(`containers are not tried: ${reason}`);
 
 describe.skipIf(reason !== null)("containers", () => {

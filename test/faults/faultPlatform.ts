@@ -11,6 +11,7 @@ import type { Armed } from "../../libs/failpoints/src/failpoint.ts";
 import { eventually } from "../support/eventually.ts";
 import { serviceNames } from "../support/serviceProcess.ts";
 import { type Platform, startPlatform } from "../support/startPlatform.ts";
+import { note, pool } from "./faultJobs.ts";
 
 export interface FaultPlatform {
   readonly platform: Platform;
@@ -39,6 +40,7 @@ const shortTimes = {
   CAPSTAN_RECONCILE_INTERVAL_MS: "1000",
   CAPSTAN_ACK_WAIT_MS: "1500",
   CAPSTAN_LEASE_MS: "3000",
+  CAPSTAN_WORKER_LEASE_MS: "3000",
   CAPSTAN_TAKE_OVER_INTERVAL_MS: "250",
   CAPSTAN_REAP_INTERVAL_MS: "500",
   CAPSTAN_PROBE_INTERVAL_MS: "500",
@@ -46,7 +48,8 @@ const shortTimes = {
   CAPSTAN_EXPIRE_INTERVAL_MS: "500",
 };
 
-export async function startFaultPlatform({ isTraced = false } = {}): Promise<FaultPlatform> {
+/** With a worker jobs of handlers can run too. */
+export async function startFaultPlatform({ isTraced = false, hasWorker = false } = {}): Promise<FaultPlatform> {
   const directory = await mkdtemp(join(tmpdir(), "capstan-faults-"));
   if (isTraced) await writeFile(join(directory, "trace"), "");
   const env = { NODE_ENV: "test", CAPSTAN_FAILPOINTS: directory, ...shortTimes };
@@ -55,6 +58,7 @@ export async function startFaultPlatform({ isTraced = false } = {}): Promise<Fau
     const { provider } = await platform.capstan.providers.getProvider({ provider: "local" });
     return provider?.health === "PROVIDER_HEALTH_HEALTHY";
   }, 30_000);
+  const worker = hasWorker ? await platform.capstan.worker({ pool, slots: 8, handlers: { note } }) : null;
   let deaths: string[] = [];
   let count = 0;
   let isStopping = false;
@@ -99,6 +103,7 @@ export async function startFaultPlatform({ isTraced = false } = {}): Promise<Fau
     async stop() {
       isStopping = true;
       await supervising;
+      await worker?.stop({ graceMs: 5_000 });
       try {
         await platform.stop();
       } finally {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { expectNoViolations } from "../support/invariants.ts";
-import { findWrongs, runJobs } from "./faultJobs.ts";
+import { commonKinds, findWrongs, runJobs } from "./faultJobs.ts";
 import { type FaultPlatform, untilAllReady } from "./faultPlatform.ts";
 import { type Case, nameOf } from "./table.ts";
 
@@ -20,8 +20,10 @@ let runs = 0;
 /** Fails when it did not fire, when somebody died who should not have, and with all that is wrong after it. */
 export async function runCase(faults: FaultPlatform, each: Case): Promise<Recovery> {
   faults.takeDeaths();
-  const armed = await faults.arm({ ...each, delayMs: each.mode === "delay" ? delayMs : 0 });
-  const jobs = await runJobs(faults.platform, join(faults.directory, `ledger.${++runs}`));
+  const { by, ...wish } = each;
+  const armed = await faults.arm({ ...wish, delayMs: each.mode === "delay" ? delayMs : 0 });
+  const kinds = by === undefined ? commonKinds : [by];
+  const jobs = await runJobs(faults.platform, join(faults.directory, `ledger.${++runs}`), kinds);
   const firedMs = await eventually(() => armed.firedAt(), 10_000).catch(() => null);
   if (firedMs === null) throw new Error(`${nameOf(each)} did not fire`);
   const deaths: string[] = [];

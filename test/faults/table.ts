@@ -3,12 +3,15 @@
  * statement serves many stages of a job, the word that tells which. A test holds this table against what passes and against the source.
  */
 import type { Armed, FailpointMode, PointName } from "../../libs/failpoints/src/failpoint.ts";
+import type { JobKind } from "./faultJobs.ts";
 
 /** An operation that can be failed. */
 export interface Place {
   readonly point: PointName;
   readonly stage: string;
   readonly word?: string;
+  /** The kind of job that passes it; the common ones if absent. */
+  readonly by?: JobKind;
 }
 
 /** All but `block`, of which bad days are made. */
@@ -23,7 +26,7 @@ const without: Partial<Record<PointName, { readonly modes: readonly FailpointMod
 };
 
 /** Operations of a backend other than these bring their own deadline to what they wait for, and have none around them. */
-const hangable = ["PROCESS.start", "PROCESS.probe"];
+const hangable = ["PROCESS.start", "PROCESS.probe", "DOCKER.start", "WORKER.start"];
 
 const stagesOf: Record<PointName, readonly (string | readonly [stage: string, word: string])[]> = {
   // The COMMIT of a transaction.
@@ -105,13 +108,38 @@ const stagesOf: Record<PointName, readonly (string | readonly [stage: string, wo
 
 export const points = Object.keys(stagesOf) as PointName[];
 
-export const places: readonly Place[] = points.flatMap((point) =>
-  stagesOf[point].map((each): Place => {
-    if (typeof each === "string") return { point, stage: each };
-    const [stage, word] = each;
-    return { point, stage, word };
-  }),
-);
+/** What only some kinds of jobs pass, or pass in a way of their own. */
+const placesOfKinds: readonly (Required<Pick<Place, "by">> & Place)[] = [
+  { by: "handled", point: "write", stage: "execution.add_executions", word: "WORKER" },
+  { by: "handled", point: "write", stage: "execution.renew_workers" },
+  { by: "handled", point: "commit", stage: "execution.save_moves", word: "execution.started" },
+  { by: "handled", point: "commit", stage: "execution.save_moves", word: "execution.succeeded" },
+  { by: "handled", point: "backend", stage: "WORKER.start" },
+  { by: "handled", point: "backend", stage: "WORKER.remove" },
+  { by: "contained", point: "write", stage: "execution.add_executions", word: "DOCKER" },
+  { by: "contained", point: "commit", stage: "execution.save_moves", word: "execution.started" },
+  { by: "contained", point: "commit", stage: "execution.save_moves", word: "execution.succeeded" },
+  { by: "contained", point: "backend", stage: "DOCKER.start" },
+  { by: "contained", point: "backend", stage: "DOCKER.remove" },
+  // It waits from its submit on; what it waits for is decided, and the step after it begins.
+  { by: "approved", point: "commit", stage: "job.insert_jobs", word: "SUSPENDED" },
+  { by: "approved", point: "commit", stage: "job.save_jobs", word: "step.succeeded" },
+  { by: "approved", point: "answer", stage: "DecideApproval" },
+  { by: "scheduled", point: "commit", stage: "job.append_facts", word: "schedule.created" },
+  { by: "scheduled", point: "commit", stage: "job.insert_jobs", word: "schedule.fired" },
+  { by: "scheduled", point: "answer", stage: "CreateSchedule" },
+];
+
+export const places: readonly Place[] = [
+  ...points.flatMap((point) =>
+    stagesOf[point].map((each): Place => {
+      if (typeof each === "string") return { point, stage: each };
+      const [stage, word] = each;
+      return { point, stage, word };
+    }),
+  ),
+  ...placesOfKinds,
+];
 
 /** What passes failpoints and is in no case, and why. */
 export const passedBy: Readonly<Record<string, string>> = {
@@ -142,12 +170,12 @@ export function modesOf({ point, stage }: Place): readonly FailpointMode[] {
 }
 
 /** A place in one mode. */
-export type Case = Omit<Armed, "delayMs">;
+export type Case = Omit<Armed, "delayMs"> & Pick<Place, "by">;
 
 export const cases: readonly Case[] = places.flatMap((place) =>
   modesOf(place).map((mode): Case => ({ ...place, mode })),
 );
 
-export function nameOf({ point, stage, word, mode }: Case): string {
-  return `${point} ${stage}${word === undefined ? "" : ` ${word}`}: ${mode}`;
+export function nameOf({ point, stage, word, by, mode }: Case): string {
+  return `${point} ${stage}${word === undefined ? "" : ` ${word}`}${by === undefined ? "" : `, ${by}`}: ${mode}`;
 }

@@ -13,6 +13,23 @@ export async function findDockerEngine(): Promise<Docker | null> {
   );
 }
 
+/** What the tests run in containers. */
+export const image = "busybox:latest";
+
+/** Why containers cannot be tried here; null when they can. */
+export async function whyNoContainers(): Promise<string | null> {
+  const engine = await findDockerEngine();
+  if (engine === null) return "no Docker engine answers at /var/run/docker.sock";
+  const hasImage = await engine
+    .getImage(image)
+    .inspect()
+    .then(
+      () => true,
+      () => false,
+    );
+  return hasImage ? null : `the Docker engine has no image ${image}; .ci/run builds one`;
+}
+
 /** The command lines of living processes that name a path, such as a directory that only one test knows. */
 export async function listProcessesNaming(path: string): Promise<readonly string[]> {
   const lines = await Promise.all(
