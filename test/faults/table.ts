@@ -147,7 +147,9 @@ export const passedBy: Readonly<Record<string, string>> = {
   "answer GetProvider": "nothing is changed",
   "backend PROCESS.adopt": "only after a death, and there is nothing that outlived it",
   "commit execution.add_chunks": "an end, as in execution.save_moves, that takes its last output along",
-  "commit provider.append_facts": "the same",
+  "commit provider.append_facts": "a provider is registered before any job",
+  "commit execution.append_facts": "only where something had to be put right",
+  "commit orchestrator.append_facts": "only where something had to be put right",
   "commit provider.save_providers": "the health of a provider changes at the start",
   "commit provider.insert_providers": "a provider is registered before any job",
   "write provider.delete_ended_reservations": "what ended a day ago is forgotten in passing",
@@ -160,6 +162,7 @@ export const passedBy: Readonly<Record<string, string>> = {
   "call ReadJobEvents": "only where the reconciler has found something",
   "answer ReadJobEvents": "only where the reconciler has found something",
   "backend DOCKER.probe": "only where an engine answers, and nothing is run on it here",
+  "backend DOCKER.lookAgain": "only where an engine answers, and nothing is run on it here",
   "backend DOCKER.list": "only where an engine answers, and nothing is run on it here",
   "answer GetJob": "nothing is changed",
 };
