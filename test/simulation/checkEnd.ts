@@ -2,12 +2,13 @@
 import { isLive } from "../../services/execution/src/execution.ts";
 import { isJobTerminal, isStepTerminal } from "../../services/job/src/job.ts";
 import { isEnded, sagaId } from "../../services/orchestrator/src/runJob.ts";
+import { checkSchedules } from "./schedules.ts";
 import type { World } from "./simulate.ts";
 
 /** `isHasty`: the first thing that does not hold is enough. */
 export function checkEnd(world: World, isHasty: boolean): readonly string[] {
   const found: string[] = [];
-  for (const check of [checkRest, checkJobs, checkAttempts, checkFacts]) {
+  for (const check of [checkRest, checkSchedules, checkJobs, checkAttempts, checkFacts]) {
     found.push(...check(world));
     if (isHasty && found.length > 0) break;
   }
@@ -36,14 +37,17 @@ function checkRest({ jobs, providers, executions, orchestrator, broker, logs, an
   ];
 }
 
-function checkJobs({ jobs, logs, answered }: World): readonly string[] {
+function checkJobs({ jobs, schedules, logs, answered }: World): readonly string[] {
+  const runs = [...schedules.known.values()].reduce((sum, each) => sum + each.runs.size, 0);
   const byJob = Map.groupBy(logs.job.facts, ({ aggregateId }) => aggregateId);
   return [
     ...[...answered].flatMap(([key, ids]) => (ids.size > 1 ? [`${key} has ${ids.size} jobs`] : [])),
     ...[...answered.values()].flatMap((ids) =>
       [...ids].filter((id) => !jobs.jobs.has(id)).map((id) => `job ${id} is lost`),
     ),
-    ...(jobs.jobs.size > answered.size ? [`${answered.size} keys have ${jobs.jobs.size} jobs`] : []),
+    ...(jobs.jobs.size > answered.size + runs
+      ? [`${answered.size} keys and ${runs} runs have ${jobs.jobs.size} jobs`]
+      : []),
     ...[...jobs.jobs.values()].flatMap(({ job }) => {
       const facts = byJob.get(job.id) ?? [];
       const ends = facts.filter(({ isTerminal }) => isTerminal === true);

@@ -113,7 +113,8 @@ export function createOrchestrator(options: Options): Orchestrator {
     }
   }
 
-  async function handleJobFacts(process: Process, facts: readonly ReceivedFact[]): Promise<void> {
+  async function handleJobFacts(process: Process, given: readonly ReceivedFact[]): Promise<void> {
+    const facts = given.filter(({ noun }) => noun !== "schedule"); // those its consumer does not ask for
     const fresh = facts.flatMap(newSagasOf);
     if (fresh.length > 0) {
       await scheduler.io(process, "insert sagas", () => {

@@ -4,8 +4,10 @@
  * of any platform is asked of this one. The rules are those of the services; what stands for their databases is in the files beside this.
  */
 import { uuidv5 } from "@capstan/postgres";
+import { ScheduleSpec } from "@capstan/proto/capstan/job/v1/schedule.ts";
 import { JobSpec, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { completeSpec } from "../../services/job/src/jobSpec.ts";
+import { completeSchedule } from "../../services/job/src/scheduleSpec.ts";
 import type { Contexts } from "../../services/orchestrator/src/perform.ts";
 import { checkEnd } from "./checkEnd.ts";
 import { createExecutionContext, type ExecutionContext } from "./executionContext.ts";
@@ -14,6 +16,7 @@ import { createJobContext, type JobContext } from "./jobContext.ts";
 import { createOrchestrator, type Orchestrator } from "./orchestrator.ts";
 import { createProviderContext, type ProviderContext } from "./providerContext.ts";
 import { createScheduler, type Process, type Random } from "./scheduler.ts";
+import { createSchedules, type Schedules } from "./schedules.ts";
 
 /** Errors that the simulation can be given, to see that it finds them. */
 export const defects = [
@@ -24,6 +27,7 @@ export const defects = [
   "given back is not counted",
   "stops of unknown executions are forgotten",
   "nobody is woken",
+  "runs are saved before their schedule",
 ] as const;
 export type Defect = (typeof defects)[number];
 
@@ -48,6 +52,7 @@ export interface Outcome {
 
 export interface World {
   readonly jobs: JobContext;
+  readonly schedules: Schedules;
   readonly providers: ProviderContext;
   readonly executions: ExecutionContext;
   readonly orchestrator: Orchestrator;
@@ -77,6 +82,7 @@ export async function simulate({ seed, defect }: Simulation): Promise<Outcome> {
   const logs = { job: createLog(clock, violate), execution: createLog(clock, violate) };
   const broker = createBroker(scheduler);
   const jobs = createJobContext({ log: logs.job, clock, random, violate, has });
+  const schedules = createSchedules({ log: logs.job, jobs, clock, random, violate, has });
   const providers = createProviderContext({ clock, random, violate, has });
   const executions = createExecutionContext({ scheduler, log: logs.execution, clock, violate, has });
 
@@ -96,6 +102,7 @@ export async function simulate({ seed, defect }: Simulation): Promise<Outcome> {
   const job = add("job", (process) => {
     void relay(process, "job", relayOf("job"));
     void every(process, 1_000, "wake jobs", jobs.wake);
+    void every(process, 1_000, "fire schedules", schedules.fire);
   });
   const provider = add("provider", (process) => void every(process, 10_000, "expire reservations", providers.expire));
   const runners = ["runner 1", "runner 2"].map((name) =>
@@ -143,6 +150,22 @@ export async function simulate({ seed, defect }: Simulation): Promise<Outcome> {
     const key = `key ${index}`;
     answered.set(key, new Set());
     scheduler.after(random.below(30_000), () => void submit(key, index));
+  }
+
+  if (random.chance(0.3)) scheduler.after(random.below(10_000), () => void makeSchedule());
+
+  async function makeSchedule(): Promise<void> {
+    const spec = scheduleOf(random);
+    const create = () => callTo(client, job, "create a schedule", () => schedules.create(`of seed ${seed}`, spec));
+    for (;;) {
+      const isDone = await create().then(
+        () => true,
+        () => false,
+      );
+      // As who did not hear the answer would.
+      if (isDone && random.chance(0.8)) return;
+      await scheduler.sleep(client, 500);
+    }
   }
 
   async function submit(key: string, index: number): Promise<void> {
@@ -220,7 +243,7 @@ export async function simulate({ seed, defect }: Simulation): Promise<Outcome> {
     scheduler.note("-- everything heals");
   });
 
-  const world: World = { jobs, providers, executions, orchestrator, broker, logs, answered };
+  const world: World = { jobs, schedules, providers, executions, orchestrator, broker, logs, answered };
   const isOver = () => {
     providers.check();
     return violations.size > 0 || (!scheduler.isChaotic && checkEnd(world, true).length === 0);
@@ -255,4 +278,21 @@ function specOf(random: Random): JobSpec {
       ];
   const undo = steps.some(({ compensate }) => compensate !== "") ? [step({ name: "undo" })] : [];
   return completeSpec({ ...JobSpec.fromPartial({ name: "simulated" }), steps: [...steps, ...undo] });
+}
+
+/** Some runs within the bad times, whatever they do when they overlap or were missed. */
+function scheduleOf(random: Random): ScheduleSpec {
+  const spec = ScheduleSpec.fromPartial({
+    interval: { seconds: 10 + random.below(10) },
+    overlap: random.pick([
+      "OVERLAP_POLICY_ALLOW",
+      "OVERLAP_POLICY_SKIP",
+      "OVERLAP_POLICY_BUFFER_ONE",
+      "OVERLAP_POLICY_CANCEL_RUNNING",
+    ]),
+    missed: random.pick(["MISSED_RUN_POLICY_NONE", "MISSED_RUN_POLICY_LAST", "MISSED_RUN_POLICY_ALL"]),
+    endTime: new Date(epochMs + chaosMs),
+    job: specOf(random),
+  });
+  return completeSchedule(spec);
 }
