@@ -59,6 +59,7 @@ test("a client that is generated from the OpenAPI document runs a job and reads 
   ]) {
     expect(await call(list, { pageSize: 1 }), list).toHaveProperty("nextPageToken");
   }
+  expect(await call("getSagaStats", null)).toHaveProperty("live.parked", 0);
 });
 
 test("many jobs in one call are answered one by one, and listed in pages that a filter belongs to", async () => {

@@ -94,6 +94,11 @@ export function formatCount(count: number): string {
   return whole.format(count);
 }
 
+/** Of what the API counts up to 100,000: `1,234`, `100,000+`. */
+export function countText(count: number): string {
+  return count >= 100_000 ? "100,000+" : formatCount(count);
+}
+
 /** `1.2K`. */
 export function formatShort(count: number): string {
   return compact.format(count);

@@ -60,19 +60,26 @@ const liveStages = [
 ] as const satisfies readonly Stage[];
 
 /**
- * How many sagas of all tenants are in each stage that is not the end; 0 for a stage that none is in. Each scrape asks it: every part is
- * counted by an index of its own, which whatever has ended is not in.
+ * How many sagas are in each stage that is not the end; 0 for a stage that none is in. Of all tenants if none is given; of those that
+ * wait and those that are parked, which may be many, no more than `most`, if that is. Each scrape asks it: every part is counted by an
+ * index of its own, which whatever has ended is not in.
  */
-export async function countLiveSagas(db: Db): Promise<readonly { stage: Stage; count: number }[]> {
+export async function countLiveSagas(
+  db: Db,
+  { tenant = null, most = null }: { readonly tenant?: string | null; readonly most?: number | null } = {},
+): Promise<readonly { stage: Stage; count: number }[]> {
   const { rows } = await db.query<{ stage: Stage; count: number }>({
     name: "count_live_sagas",
-    text: `select 'WAITING' as stage, count(*) as count from orchestrator.saga where stage = 'WAITING'
-           union all
-           select stage, count(*) from orchestrator.saga
-            where stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING')
-            group by stage
-           union all
-           select 'PARKED', count(*) from orchestrator.saga where stage = 'PARKED'`,
+    text: `select stage, count(*)::int as count
+             from (
+               (select stage from orchestrator.saga where stage = 'WAITING' and ($1::text is null or tenant = $1) limit $2)
+               union all
+               select stage from orchestrator.saga
+                where stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING') and ($1::text is null or tenant = $1)
+               union all
+               (select stage from orchestrator.saga where stage = 'PARKED' and ($1::text is null or tenant = $1) limit $2)) live
+            group by stage`,
+    values: [tenant, most],
   });
   return liveStages.map((stage) => rows.find((row) => row.stage === stage) ?? { stage, count: 0 });
 }

@@ -2,12 +2,12 @@
 import { DomainError, type FieldViolation, invalid, notFound } from "@capstan/errors";
 import { type Call, decodePageToken, encodePageToken, pageSize, parseFilter, unary } from "@capstan/grpc";
 import { listDeadLetters, type ReceivedFact, replayDeadLetters } from "@capstan/messaging";
-import type { SagaServiceServer } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
+import type { SagaCounts, SagaServiceServer } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { driveSagas, type SagaDeps } from "./driveSagas.ts";
 import type { Placing } from "./placeSagas.ts";
 import { canBeForced, type Stage, type Verb } from "./runJob.ts";
 import { factMessage, toMessage } from "./sagaProto.ts";
-import { filterFields, getSaga, listSagaFacts, listSagas, type SagaView } from "./sagaQueries.ts";
+import { countLiveSagas, filterFields, getSaga, listSagaFacts, listSagas, type SagaView } from "./sagaQueries.ts";
 import { loadSagas } from "./sagaStore.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -24,6 +24,7 @@ interface Move {
   readonly happened: "retried" | "skipped" | "compensated" | "forced";
 }
 
+const maxCounted = 100_000;
 const maxActorLength = 128;
 const maxNoteLength = 500;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
@@ -42,6 +43,18 @@ function badFields(texts: Pick<OperatorRequest, "actor" | "note">, isRequired: b
     ];
     return bad.map((description) => ({ field, description }));
   });
+}
+
+function toCounts(counts: Awaited<ReturnType<typeof countLiveSagas>>): SagaCounts {
+  const of = (stage: Stage) => counts.find((each) => each.stage === stage)?.count ?? 0;
+  return {
+    waiting: of("WAITING"),
+    reserved: of("RESERVED"),
+    started: of("STARTED"),
+    settling: of("SETTLING"),
+    compensating: of("COMPENSATING"),
+    parked: of("PARKED"),
+  };
 }
 
 function wrongStage(sagaId: string, stage: Stage, verb: Verb): DomainError {
@@ -121,6 +134,10 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
         nextPageToken: cursor === null ? "" : encodePageToken(query, cursor),
       };
     }),
+
+    getSagaStats: unary(async (_request, { tenant }) => ({
+      live: toCounts(await countLiveSagas(pool, { tenant, most: maxCounted })),
+    })),
 
     retrySaga: unary((request, call) => move(request, call, { verb: "retried", happened: "retried" })),
     skipSaga: unary((request, call) => move(request, call, { verb: "skipped", happened: "skipped" })),

@@ -113,6 +113,23 @@ test("those that are parked are listed, and those that live counted, without rea
   expect(counted).toBeLessThanOrEqual(7);
 });
 
+test("those that live are counted of one tenant or of all, and those that wait up to a bound", async () => {
+  await wait(5);
+  const sagas = await claimFirst(pool, lane("any process"), 2);
+  await saveSagas(
+    pool,
+    sagas.map((saga) => ({ ...saga, stage: "STARTED", placed, wakeInMs: 60_000 })),
+  );
+  const counted = async (options: Parameters<typeof countLiveSagas>[1]) =>
+    Object.fromEntries(
+      (await countLiveSagas(pool, options)).flatMap(({ stage, count }) => (count === 0 ? [] : [[stage, count]])),
+    );
+  expect(await counted({})).toEqual({ STARTED: 2, WAITING: 3 });
+  expect(await counted({ tenant: "default" })).toEqual({ STARTED: 2, WAITING: 3 });
+  expect(await counted({ tenant: "another" })).toEqual({});
+  expect(await counted({ most: 1 })).toEqual({ STARTED: 2, WAITING: 1 });
+});
+
 test("two saves of the same sagas in opposite orders do not wait for each other", async () => {
   await wait(500);
   for (let round = 0; round < 10; round += 1) {

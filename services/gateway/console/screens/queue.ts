@@ -2,7 +2,7 @@
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { call, get } from "../api.ts";
-import { formatCount, formatLength, humanWord, plural } from "../format.ts";
+import { countText, formatCount, formatLength, humanWord, plural } from "../format.ts";
 import { act } from "../jobActions.ts";
 import type { QueueView, Saga } from "../json.ts";
 import { type List, type ListQuery, useFacts, useList } from "../list.ts";
@@ -17,7 +17,7 @@ import { Empty, Failure, Loaded, Loading } from "../ui/states.ts";
 import { type Column, Table } from "../ui/table.ts";
 import { Age, Clock } from "../ui/time.ts";
 import { QueueForm } from "./queueForm.ts";
-import { countText, QueueState } from "./queues.ts";
+import { QueueState } from "./queues.ts";
 
 const freshMs = 3_000;
 

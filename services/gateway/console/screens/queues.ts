@@ -1,7 +1,7 @@
 /** Where jobs wait for their turn: how much is in each queue, what it allows, what share of the turns it has. */
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { formatCount, plural } from "../format.ts";
+import { countText, plural } from "../format.ts";
 import type { QueueView } from "../json.ts";
 import { type List, useFacts, useList } from "../list.ts";
 import { limitsOf, pauseQueue, resumeQueue, shareOf } from "../queueActions.ts";
@@ -24,11 +24,6 @@ export function QueueState({ view }: { view: QueueView }) {
   return (stats?.running ?? 0) > 0
     ? html`<${Chip} tone="good" text="keeping up" />`
     : html`<${Chip} tone="plain" text="empty" />`;
-}
-
-/** Many in it are counted up to a limit. */
-export function countText(count: number): string {
-  return count >= 100_000 ? "100,000+" : formatCount(count);
 }
 
 function Running({ view }: { view: QueueView }) {

@@ -1,8 +1,8 @@
 /** The path of each attempt across the platform: where it stands, those that are parked and what to do with them, dead letters. */
-import type { GetMetricsResponse } from "@capstan/proto/capstan/gateway/v1/platform_service.ts";
+import type { GetSagaStatsResponse } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { html } from "htm/preact";
 import { get } from "../api.ts";
-import { enumWord, formatCount, humanWord, plural } from "../format.ts";
+import { countText, enumWord, formatCount, humanWord, plural } from "../format.ts";
 import type { DeadLetter, Json, Saga } from "../json.ts";
 import { type List, type ListQuery, useFacts, useList } from "../list.ts";
 import { useQuery } from "../query.ts";
@@ -15,13 +15,15 @@ import { type Column, Table } from "../ui/table.ts";
 import { Age } from "../ui/time.ts";
 import { DeadLetters } from "./deadLetters.ts";
 
+type Counts = NonNullable<Json<GetSagaStatsResponse>["live"]>;
+
 const freshMs = 5_000;
 const path = ["WAITING", "RESERVED", "STARTED", "SETTLING", "DONE"] as const;
-export const liveStages = ["WAITING", "RESERVED", "STARTED", "SETTLING", "COMPENSATING", "PARKED"] as const;
+const liveStages = ["WAITING", "RESERVED", "STARTED", "SETTLING", "COMPENSATING", "PARKED"] as const;
 const anyOf = (stages: readonly string[]) => `(${stages.map((stage) => `stage = ${stage}`).join(" OR ")})`;
 
 /** How far it has come: a mark for each stage of the path. */
-export function StageTrack({ stage }: { stage: string | undefined }) {
+function StageTrack({ stage }: { stage: string | undefined }) {
   const word = enumWord(stage);
   const at = path.indexOf(word as (typeof path)[number]);
   const tone = word === "PARKED" ? "bad" : word.startsWith("COMPENSAT") ? "warn" : word === "DONE" ? "good" : "info";
@@ -62,34 +64,13 @@ const columns: readonly Column<Saga>[] = [
 const keyOf = ({ id }: Saga) => id ?? "";
 const hrefOf = ({ id }: Saga) => link(`sagas/${id}`);
 
-/**
- * How many are in each stage that is not the end, as the process of the gateway counts them: only where it is the whole platform. What is
- * loaded is counted in any case, when it is all there is.
- */
-function useCounts(live: List<Saga> | undefined, parked: List<Saga> | undefined): ReadonlyMap<string, number> {
-  const metrics = useQuery(
-    "sagas live",
-    (signal) => get<Json<GetMetricsResponse>>("system/metrics", { prefix: "capstan.sagas.live" }, signal),
-    { everyMs: freshMs },
-  );
-  const counts = new Map(
-    (metrics.data?.metrics?.[0]?.points ?? []).map(({ labels, value }) => [labels?.["stage"] ?? "", value ?? 0]),
-  );
-  if (live !== undefined && !live.hasMore) {
-    const byStage = Map.groupBy(live.items, (saga) => enumWord(saga.stage));
-    for (const stage of liveStages) counts.set(stage, byStage.get(stage)?.length ?? 0);
-  }
-  if (parked !== undefined) counts.set("PARKED", parked.items.length);
-  return counts;
-}
-
-function Stages({ stage, counts }: { stage: string; counts: ReadonlyMap<string, number> }) {
-  return html`<div class="stages" role="group" aria-label="By stage">${liveStages.map(
-    (
-      each,
-    ) => html`<button type="button" key=${each} class=${`stage ${each === "PARKED" && (counts.get(each) ?? 0) > 0 ? "bad" : ""}`} aria-pressed=${stage === each} onClick=${() => setQuery({ stage: stage === each ? "" : each })}>
-      <span>${humanWord(each)}</span><b class="number">${counts.has(each) ? formatCount(counts.get(each) ?? 0) : "–"}</b></button>`,
-  )}</div>`;
+/** `counts` is undefined until they are known. */
+function Stages({ stage, counts }: { stage: string; counts: Counts | undefined }) {
+  return html`<div class="stages" role="group" aria-label="By stage">${liveStages.map((each) => {
+    const count = counts?.[each.toLowerCase() as Lowercase<typeof each>] ?? 0;
+    return html`<button type="button" key=${each} class=${`stage ${each === "PARKED" && count > 0 ? "bad" : ""}`} aria-pressed=${stage === each} onClick=${() => setQuery({ stage: stage === each ? "" : each })}>
+      <span>${humanWord(each)}</span><b class="number">${counts === undefined ? "–" : countText(count)}</b></button>`;
+  })}</div>`;
 }
 
 function NoSagas({ stage, isAll }: { stage: string; isAll: boolean }) {
@@ -115,13 +96,15 @@ export function Screen() {
   const filter = stage !== "" ? `stage = ${stage}` : isAll ? "" : anyOf(liveStages);
   const sagas = useList<Saga>("sagas", "sagas", { filter }, { everyMs: freshMs });
   const letters = useList<DeadLetter>("deadLetters", "deadLetters", {}, { everyMs: 15_000 });
-  const parkedSagas = useList<Saga>("sagas", "sagas", { filter: "stage = PARKED" }, { everyMs: freshMs });
-  const counts = useCounts(stage === "" && !isAll ? sagas.data : undefined, parkedSagas.data);
+  const stats = useQuery("sagas:stats", (signal) => get<Json<GetSagaStatsResponse>>("sagas:stats", {}, signal), {
+    everyMs: freshMs,
+  });
+  const counts = stats.data?.live;
   useFacts(sagaFacts, () => {
     sagas.reload();
-    parkedSagas.reload();
+    stats.reload();
   });
-  const parked = counts.get("PARKED") ?? 0;
+  const parked = counts?.parked ?? 0;
   const tabs = [
     { id: "live", title: "Under way" },
     { id: "all", title: "All" },

@@ -83,6 +83,32 @@ export interface SagaFact {
   data: SagaEvent | undefined;
 }
 
+/** Asks how many sagas are where. */
+export interface GetSagaStatsRequest {
+}
+
+/** How many sagas are where. */
+export interface GetSagaStatsResponse {
+  /** Those that have not ended. */
+  live: SagaCounts | undefined;
+}
+
+/** How many sagas are in each stage. */
+export interface SagaCounts {
+  /** WAITING. Counted up to 100,000. */
+  waiting: number;
+  /** RESERVED. */
+  reserved: number;
+  /** STARTED. */
+  started: number;
+  /** SETTLING. */
+  settling: number;
+  /** COMPENSATING. */
+  compensating: number;
+  /** PARKED. Counted up to 100,000. */
+  parked: number;
+}
+
 /** Asks to try a parked saga again. */
 export interface RetrySagaRequest {
   /** The saga. */
@@ -860,6 +886,276 @@ export const SagaFact: MessageFns<SagaFact> = {
     message.sequence = object.sequence ?? 0;
     message.time = object.time ?? undefined;
     message.data = (object.data !== undefined && object.data !== null) ? SagaEvent.fromPartial(object.data) : undefined;
+    return message;
+  },
+};
+
+function createBaseGetSagaStatsRequest(): GetSagaStatsRequest {
+  return {};
+}
+
+export const GetSagaStatsRequest: MessageFns<GetSagaStatsRequest> = {
+  encode(_: GetSagaStatsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetSagaStatsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetSagaStatsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): GetSagaStatsRequest {
+    return {};
+  },
+
+  toJSON(_: GetSagaStatsRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetSagaStatsRequest>, I>>(base?: I): GetSagaStatsRequest {
+    return GetSagaStatsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetSagaStatsRequest>, I>>(_: I): GetSagaStatsRequest {
+    const message = createBaseGetSagaStatsRequest();
+    return message;
+  },
+};
+
+function createBaseGetSagaStatsResponse(): GetSagaStatsResponse {
+  return { live: undefined };
+}
+
+export const GetSagaStatsResponse: MessageFns<GetSagaStatsResponse> = {
+  encode(message: GetSagaStatsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.live !== undefined) {
+      SagaCounts.encode(message.live, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetSagaStatsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetSagaStatsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.live = SagaCounts.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetSagaStatsResponse {
+    return { live: isSet(object.live) ? SagaCounts.fromJSON(object.live) : undefined };
+  },
+
+  toJSON(message: GetSagaStatsResponse): unknown {
+    const obj: any = {};
+    if (message.live !== undefined) {
+      obj.live = SagaCounts.toJSON(message.live);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetSagaStatsResponse>, I>>(base?: I): GetSagaStatsResponse {
+    return GetSagaStatsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetSagaStatsResponse>, I>>(object: I): GetSagaStatsResponse {
+    const message = createBaseGetSagaStatsResponse();
+    message.live = (object.live !== undefined && object.live !== null)
+      ? SagaCounts.fromPartial(object.live)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSagaCounts(): SagaCounts {
+  return { waiting: 0, reserved: 0, started: 0, settling: 0, compensating: 0, parked: 0 };
+}
+
+export const SagaCounts: MessageFns<SagaCounts> = {
+  encode(message: SagaCounts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.waiting !== 0) {
+      writer.uint32(8).int32(message.waiting);
+    }
+    if (message.reserved !== 0) {
+      writer.uint32(16).int32(message.reserved);
+    }
+    if (message.started !== 0) {
+      writer.uint32(24).int32(message.started);
+    }
+    if (message.settling !== 0) {
+      writer.uint32(32).int32(message.settling);
+    }
+    if (message.compensating !== 0) {
+      writer.uint32(40).int32(message.compensating);
+    }
+    if (message.parked !== 0) {
+      writer.uint32(48).int32(message.parked);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SagaCounts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSagaCounts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.waiting = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reserved = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.started = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.settling = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.compensating = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.parked = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SagaCounts {
+    return {
+      waiting: isSet(object.waiting) ? globalThis.Number(object.waiting) : 0,
+      reserved: isSet(object.reserved) ? globalThis.Number(object.reserved) : 0,
+      started: isSet(object.started) ? globalThis.Number(object.started) : 0,
+      settling: isSet(object.settling) ? globalThis.Number(object.settling) : 0,
+      compensating: isSet(object.compensating) ? globalThis.Number(object.compensating) : 0,
+      parked: isSet(object.parked) ? globalThis.Number(object.parked) : 0,
+    };
+  },
+
+  toJSON(message: SagaCounts): unknown {
+    const obj: any = {};
+    if (message.waiting !== 0) {
+      obj.waiting = Math.round(message.waiting);
+    }
+    if (message.reserved !== 0) {
+      obj.reserved = Math.round(message.reserved);
+    }
+    if (message.started !== 0) {
+      obj.started = Math.round(message.started);
+    }
+    if (message.settling !== 0) {
+      obj.settling = Math.round(message.settling);
+    }
+    if (message.compensating !== 0) {
+      obj.compensating = Math.round(message.compensating);
+    }
+    if (message.parked !== 0) {
+      obj.parked = Math.round(message.parked);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SagaCounts>, I>>(base?: I): SagaCounts {
+    return SagaCounts.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SagaCounts>, I>>(object: I): SagaCounts {
+    const message = createBaseSagaCounts();
+    message.waiting = object.waiting ?? 0;
+    message.reserved = object.reserved ?? 0;
+    message.started = object.started ?? 0;
+    message.settling = object.settling ?? 0;
+    message.compensating = object.compensating ?? 0;
+    message.parked = object.parked ?? 0;
     return message;
   },
 };
@@ -2064,6 +2360,17 @@ export const SagaServiceService = {
     responseSerialize: (value: ListSagasResponse): Buffer => Buffer.from(ListSagasResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListSagasResponse => ListSagasResponse.decode(value),
   },
+  /** How many sagas are in each stage that is not the end. */
+  getSagaStats: {
+    path: "/capstan.orchestrator.v1.SagaService/GetSagaStats" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetSagaStatsRequest): Buffer => Buffer.from(GetSagaStatsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetSagaStatsRequest => GetSagaStatsRequest.decode(value),
+    responseSerialize: (value: GetSagaStatsResponse): Buffer =>
+      Buffer.from(GetSagaStatsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetSagaStatsResponse => GetSagaStatsResponse.decode(value),
+  },
   /**
    * The facts of all attempts of one job, oldest first, in pages: for what they waited, and what operators did. None of a job whose
    * attempts all went their normal way, nor of one that is not known.
@@ -2159,6 +2466,8 @@ export interface SagaServiceServer extends UntypedServiceImplementation {
   getSaga: handleUnaryCall<GetSagaRequest, GetSagaResponse>;
   /** Sagas that match a filter, newest first, in pages. */
   listSagas: handleUnaryCall<ListSagasRequest, ListSagasResponse>;
+  /** How many sagas are in each stage that is not the end. */
+  getSagaStats: handleUnaryCall<GetSagaStatsRequest, GetSagaStatsResponse>;
   /**
    * The facts of all attempts of one job, oldest first, in pages: for what they waited, and what operators did. None of a job whose
    * attempts all went their normal way, nor of one that is not known.
@@ -2217,6 +2526,22 @@ export interface SagaServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListSagasResponse) => void,
+  ): ClientUnaryCall;
+  /** How many sagas are in each stage that is not the end. */
+  getSagaStats(
+    request: GetSagaStatsRequest,
+    callback: (error: ServiceError | null, response: GetSagaStatsResponse) => void,
+  ): ClientUnaryCall;
+  getSagaStats(
+    request: GetSagaStatsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetSagaStatsResponse) => void,
+  ): ClientUnaryCall;
+  getSagaStats(
+    request: GetSagaStatsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetSagaStatsResponse) => void,
   ): ClientUnaryCall;
   /**
    * The facts of all attempts of one job, oldest first, in pages: for what they waited, and what operators did. None of a job whose
