@@ -5,19 +5,38 @@ import { queryOnce } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { run, sh, submit } from "../support/jobs.ts";
 import { findChromium, findSeriousFaults, useBrowser } from "../support/useBrowser.ts";
-import { useGateway } from "../support/useGateway.ts";
+import { askApi, useGateway } from "../support/useGateway.ts";
 import { usePlatform } from "../support/usePlatform.ts";
 
 const chromium = findChromium();
 if (chromium === null)
   console.warn("the console is not tested: there is no Chromium here; apt-get install chromium brings one");
 
-describe.skipIf(chromium === null)("an operator in the console", () => {
+// A browser beside a platform of five processes: on a busy machine a screen takes seconds.
+describe.skipIf(chromium === null)("an operator in the console", { timeout: 240_000 }, () => {
   const platform = usePlatform();
   const gateway = useGateway(platform);
   const browser = useBrowser(chromium ?? "");
   const at = (path: string) => `${gateway().url}/${path}`;
   const head = (page: Page) => page.locator("header.head");
+
+  /** What axe finds serious in either theme, as the page is now; and it is never wider than its window. */
+  async function faultsOf(page: Page, place: string): Promise<readonly object[]> {
+    const faults: object[] = [];
+    await eventually(async () => expect(await page.getByLabel("Loading").count()).toBe(0));
+    for (const colorScheme of ["dark", "light"] as const) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      faults.push(...(await findSeriousFaults(page)).map((fault) => ({ place, colorScheme, ...fault })));
+    }
+    for (const width of [400, 2_560, 1_280]) {
+      await page.setViewportSize({ width, height: 900 });
+      await eventually(async () => {
+        const over = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth");
+        expect(over, `${place} at ${width}`).toBeLessThanOrEqual(0);
+      });
+    }
+    return faults;
+  }
 
   test("drains a provider after being told what that does, sees it become disabled when it is empty, and takes it back", async () => {
     const { id } = await submit(platform().capstan, sh("sleep 600", { stopGrace: { seconds: 1, nanos: 0 } }));
@@ -54,6 +73,7 @@ describe.skipIf(chromium === null)("an operator in the console", () => {
       .getByText(/1,?000/)
       .last()
       .waitFor();
+    expect(await faultsOf(page, "the form of a queue with a bad field")).toEqual([]);
     await dialog.getByLabel("Weight").fill("3");
     await dialog.getByRole("button", { name: "Make the queue" }).click();
     const row = page.getByRole("row", { name: /narrow/ });
@@ -72,7 +92,14 @@ describe.skipIf(chromium === null)("an operator in the console", () => {
     await page.getByRole("link", { name: "Sagas" }).click();
     await page.getByText("1 saga parked: it needs a person").waitFor();
     await page.getByRole("button", { name: "parked 1" }).click();
+    await page.getByRole("button", { name: "reserved 0" }).waitFor();
+    expect(await faultsOf(page, "sagas that are parked")).toEqual([]);
     await page.getByRole("table", { name: "Sagas" }).getByRole("link").first().click();
+    await page.getByRole("button", { name: "Force its end" }).waitFor();
+    expect(await faultsOf(page, "a saga that is parked")).toEqual([]);
+    await page.getByRole("button", { name: "Force its end" }).click();
+    expect(await faultsOf(page, "the question before an end by force")).toEqual([]);
+    await dialog.getByRole("button", { name: "Keep as it is" }).click();
     await page.getByRole("button", { name: "Retry" }).click();
     await dialog.getByLabel("Note").fill("kim: its kind is back");
     await dialog.getByRole("button", { name: "Retry" }).click();
@@ -115,6 +142,8 @@ describe.skipIf(chromium === null)("an operator in the console", () => {
       .waitFor();
     await page.getByLabel("The job as YAML").fill("name: report\nsteps:\n  - command: ['true']\n    colour: red\n");
     await page.getByText("line 4").waitFor();
+    await page.getByText("More", { exact: true }).click();
+    expect(await faultsOf(page, "the form of a schedule with what is wrong in it")).toEqual([]);
     await page.getByLabel("The job as YAML").fill("name: report\nsteps:\n  - command: ['true']\n");
     await page.getByRole("button", { name: "Make the schedule" }).click();
     await page.getByText("No run yet").waitFor();
@@ -126,9 +155,15 @@ describe.skipIf(chromium === null)("an operator in the console", () => {
       .getByRole("table", { name: "Last runs" })
       .getByRole("row", { name: /report.*succeeded/ })
       .waitFor();
+    expect(await faultsOf(page, "a schedule")).toEqual([]);
+    await page.getByRole("link", { name: "Edit" }).click();
+    await page.getByRole("button", { name: "Change the schedule" }).waitFor();
+    expect(await faultsOf(page, "the form of a schedule that is there")).toEqual([]);
+    await page.getByRole("link", { name: "Leave it" }).click();
     await page.getByText("More", { exact: true }).click();
     await page.getByRole("button", { name: "Delete" }).click();
     await dialog.getByText(/cannot be brought back/).waitFor();
+    expect(await faultsOf(page, "the question before a schedule is deleted")).toEqual([]);
     await dialog.getByRole("button", { name: "Delete the schedule" }).click();
     await page.getByText("No schedule yet").waitFor();
     await page.context().close();
@@ -139,19 +174,25 @@ describe.skipIf(chromium === null)("an operator in the console", () => {
       name: "greet",
       spec: { parameters: [{ name: "who", required: true }], job: { steps: [{ name: "say", command: ["true"] }] } },
     };
-    const headers = { "content-type": "application/json" };
-    const answer = await fetch(at("api/v1/templates"), { method: "POST", headers, body: JSON.stringify(draft) });
+    const answer = await askApi(gateway(), "/templates", { body: draft });
     expect(answer.status).toBe(200);
     const page = await browser.open(at("templates/greet"));
+    await page.getByRole("button", { name: "Publish" }).waitFor();
+    expect(await faultsOf(page, "a template that is a draft")).toEqual([]);
     await page.getByRole("button", { name: "Publish" }).click();
     await page
       .getByRole("dialog")
       .getByText(/can never be changed again/)
       .waitFor();
+    expect(await faultsOf(page, "the question before a template is published")).toEqual([]);
     await page.getByRole("dialog").getByRole("button", { name: "Publish it" }).click();
     await head(page).getByText("published", { exact: true }).waitFor();
     await page.getByRole("link", { name: "New job" }).last().click();
     await page.getByLabel("who").waitFor();
+    expect(await faultsOf(page, "the form of a job from a template")).toEqual([]);
+    await page.goto(at("schedules/new?template=greet"));
+    await page.getByLabel("who").waitFor();
+    expect(await faultsOf(page, "the form of a schedule of a template")).toEqual([]);
     await page.context().close();
   });
 
@@ -182,29 +223,18 @@ describe.skipIf(chromium === null)("an operator in the console", () => {
   test.each([
     [["providers", "providers/local", "providers?tab=workers", "queues", "queues/seen"]],
     [["schedules", "schedules/new", "templates", "templates/greet", "events"]],
-    [["sagas", "sagas?tab=letters", "system", "system?tab=findings", "system?tab=sessions"]],
+    [["sagas", "sagas?tab=all", "sagas?tab=letters", "system", "system?tab=findings", "system?tab=sessions"]],
   ])("axe finds nothing serious in either theme and none is wider than its window: %s", async (paths) => {
     const page = await browser.open(at(""));
     const faults: object[] = [];
     for (const path of paths) {
       await page.goto(at(path));
       await page.locator("main h1").first().waitFor();
-      await eventually(async () => expect(await page.getByLabel("Loading").count()).toBe(0));
-      for (const colorScheme of ["dark", "light"] as const) {
-        await page.emulateMedia({ colorScheme });
-        faults.push(...(await findSeriousFaults(page)).map((fault) => ({ path, colorScheme, ...fault })));
-      }
-      for (const width of [400, 2_560, 1_280]) {
-        await page.setViewportSize({ width, height: 900 });
-        await eventually(async () => {
-          const over = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth");
-          expect(over, `${path} at ${width}`).toBeLessThanOrEqual(0);
-        });
-      }
+      faults.push(...(await faultsOf(page, path)));
     }
     await page.context().close();
     expect(faults).toEqual([]);
-  }, 120_000);
+  });
 
   test("shows what each service depends on, its loops, what it found, and who listens", async () => {
     const page = await browser.open(at("system"));
