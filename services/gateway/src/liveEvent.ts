@@ -47,9 +47,9 @@ export class LiveEvent {
     this.#source = source;
   }
 
-  /** Number within its aggregate. */
+  /** Number within its aggregate; 0 if it says none. */
   get sequence(): number {
-    return Number(this.#source.attribute("sequence"));
+    return Number.parseInt(this.#source.attribute("sequence"), 10) || 0;
   }
 
   /** Milliseconds since 1970. */
@@ -63,7 +63,7 @@ export class LiveEvent {
   }
 
   get data(): EventData {
-    this.#data ??= JSON.parse(this.#source.json) as EventData;
+    this.#data ??= readData(this.#source.json);
     return this.#data;
   }
 
@@ -90,13 +90,27 @@ export class LiveEvent {
   #write(): string {
     const read = (name: Attribute) => JSON.stringify(this.#source.attribute(name));
     const traceparent = this.#source.attribute("traceparent");
+    const { json } = this.#source;
+    const isReadable = (this.#data ?? readData(json)) !== unreadable;
     return (
       `{"specversion":"1.0","id":${read("id")},"source":"/capstan/${this.context}",` +
-      `"type":"capstan.${this.context}.v1.${this.noun}.${this.event}","subject":"${this.subject}","time":${read("time")},` +
+      `"type":${JSON.stringify(`capstan.${this.context}.v1.${this.noun}.${this.event}`)},"subject":${JSON.stringify(this.subject)},"time":${read("time")},` +
       `"datacontenttype":"application/json","tenant":${read("tenant")},"sequence":${this.sequence},` +
       `"correlationid":${JSON.stringify(this.jobId)},"causationid":${read("causationid")},` +
-      `${traceparent === "" ? "" : `"traceparent":${JSON.stringify(traceparent)},`}"data":${oneLine(this.#source.json)}}`
+      `${traceparent === "" ? "" : `"traceparent":${JSON.stringify(traceparent)},`}${isReadable ? `"data":${oneLine(json)}` : '"data":{}'}}`
     );
+  }
+}
+
+/** Of a fact that is garbled: it must not break what is told beside it. The orchestrator sets such a one aside, and says so. */
+const unreadable: EventData = {};
+
+function readData(json: string): EventData {
+  try {
+    const data: unknown = JSON.parse(json);
+    return typeof data === "object" && data !== null ? data : unreadable;
+  } catch {
+    return unreadable;
   }
 }
 

@@ -39,9 +39,8 @@ test("so many messages may come at once, and then so many a second", () => {
   ]);
 });
 
-function anEvent(type: string, data: object) {
+function anEvent(type: string, data: object, text = JSON.stringify(data, null, 1)) {
   const logged = { id: "i", sequence: 7, causationId: "c", traceparent: "", isTerminal: false };
-  const text = JSON.stringify(data, null, 1);
   return eventOfLog(jobId, "default", { ...logged, type: `capstan.job.v1.${type}`, time: new Date(0), dataJson: text });
 }
 
@@ -87,6 +86,19 @@ test("an event is one line of JSON, written once for all who get the same", () =
   expect(event.frame("a", make)).toBe(event.frame("a", make));
   event.frame("b", make);
   expect(written).toBe(2);
+});
+
+test.each([
+  '{"state":"JOB_STA',
+  "",
+  "null",
+  "7",
+  "no\nJSON",
+])("a fact whose data is garbled to %j is told without it", (text) => {
+  const event = anEvent("job.started", {}, text);
+  expect(JSON.parse(event.json)).toMatchObject({ type: "capstan.job.v1.job.started", sequence: 7, data: {} });
+  expect(createMatcher({ types: ["job.*"] })(event)).toBe(true);
+  expect(createMatcher({ queue: "mail", states: ["RUNNING"] })(event)).toBe(false);
 });
 
 test("a position is read as it was written, and nothing else is one", () => {
