@@ -60,6 +60,23 @@ steps:
     await expectCount(page.locator(".lane .segment.good"), 2);
   });
 
+  test("where no WebSocket comes through, a job is followed all the same, and its log read while it is written", async () => {
+    const page = await browser.open(at(""));
+    await page.routeWebSocket(/\/api\/v1\/live$/, (socket) => socket.close());
+    await page.goto(at("new"));
+    await submitText(
+      page,
+      "name: unheard\nsteps:\n  - script: { content: 'for i in $(seq 1 40); do echo \"line $i\"; sleep 0.5; done' }\n",
+    );
+    await page.getByText("Not live").waitFor();
+    const log = page.getByRole("log");
+    await log.getByText("line 2").first().waitFor();
+    await page.getByText(/being written/).waitFor();
+    await log.getByText("line 40").waitFor();
+    await page.getByText(/40 lines.*sealed/).waitFor();
+    await page.locator("header.head").getByText("succeeded", { exact: true }).waitFor();
+  });
+
   test("what is wrong with a job is told as one types, at its line and at its field", async () => {
     const page = await browser.open(at("new"));
     await typeSpec(page, "name: bad\nsteps:\n  - command: [sleep, '60']\n    run_timeout: soon\n    colour: red\n");

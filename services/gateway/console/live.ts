@@ -44,6 +44,8 @@ export const liveState = signal<LiveState>("off");
 
 const bunchMs = 100;
 const longestWaitMs = 10_000;
+/** A proxy may neither let a WebSocket through nor refuse it. */
+const welcomeWithinMs = 20_000;
 const listeners = new Map<string, Listener>();
 let socket: WebSocket | null = null;
 let failures = 0;
@@ -71,6 +73,7 @@ function open(): void {
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const opened = new WebSocket(url);
   socket = opened;
+  watchSilence(welcomeWithinMs);
   opened.onmessage = ({ data }) => {
     watchSilence();
     receive(JSON.parse(String(data)) as ServerMessage);
@@ -112,13 +115,13 @@ function flush(): void {
 }
 
 /** A connection that is cut without a word is noticed by the heartbeats that do not come. */
-function watchSilence(): void {
+function watchSilence(ms = heartbeatMs * 2.5): void {
   clearTimeout(timers.silence);
   timers.silence = setTimeout(() => {
     const silent = socket;
     lost();
     silent?.close();
-  }, heartbeatMs * 2.5);
+  }, ms);
 }
 
 function lost(): void {

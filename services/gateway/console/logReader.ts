@@ -1,9 +1,12 @@
 /**
  * The log of one execution as lines: what is stored and what comes, over the one live connection, because each stream of
- * its own would take one of the six connections that a browser makes. Lines of both outputs stay in the order in which they were written.
+ * its own would take one of the six connections that a browser makes; over such a stream only while there is no live connection, as
+ * behind a proxy that lets no WebSocket through. Lines of both outputs stay in the order in which they were written.
  */
-import { signal } from "@preact/signals";
-import { listen } from "./live.ts";
+import { computed, effect, signal } from "@preact/signals";
+import { apiUrl } from "./base.ts";
+import { epoch } from "./connection.ts";
+import { listen, liveState } from "./live.ts";
 import type { LiveEvent } from "./liveEvent.ts";
 import { createLineSplitter, type LogChunk, type LogLine } from "./logLines.ts";
 
@@ -27,7 +30,9 @@ export interface LogState {
   readonly refusal: string;
 }
 
-export const maxLines = 100_000;
+const maxLines = 100_000;
+
+const bunchMs = 100;
 
 /** A piece of output, or the end of it, as the gateway tells it. */
 interface LogPart extends LogChunk {
@@ -42,10 +47,10 @@ export function readLog(executionId: string) {
   const splitter = createLineSplitter();
   let last = 0;
 
-  function receive(events: readonly LiveEvent[]): void {
+  function receive(parts: readonly LogPart[]): void {
     const fresh: LogLine[] = [];
     let { summary } = state.value;
-    for (const part of events as unknown as readonly LogPart[]) {
+    for (const part of parts) {
       if (part.type === "log.chunk" && Number(part.sequence) > last) {
         last = Number(part.sequence);
         fresh.push(...splitter.add(part));
@@ -61,10 +66,53 @@ export function readLog(executionId: string) {
     state.value = { lines: over === 0 ? all : all.slice(over), forgotten, summary, refusal: "" };
   }
 
-  const stop = listen(() => ({ topic: "logs", filter: { executionId }, afterSequence: last }), receive, {
-    onRefusal: (refusal) => {
-      state.value = { ...state.value, refusal };
+  const stopListening = listen(
+    () => ({ topic: "logs", filter: { executionId }, afterSequence: last }),
+    (events: readonly LiveEvent[]) => receive(events as unknown as readonly LogPart[]),
+    {
+      onRefusal: (refusal) => {
+        state.value = { ...state.value, refusal };
+      },
     },
+  );
+
+  const isTailed = signal(false);
+  const stopTailing = effect(() => {
+    // The browser does not ask again by itself for a stream that was refused.
+    epoch.value;
+    if (liveState.value !== "lost") return undefined;
+    const tail = new EventSource(apiUrl(`executions/${executionId}/logs:tail`, { afterSequence: last }));
+    const pending: LogPart[] = [];
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    tail.onmessage = ({ data }) => {
+      pending.push(JSON.parse(data));
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        receive(pending.splice(0));
+      }, bunchMs);
+    };
+    tail.onopen = () => {
+      isTailed.value = true;
+    };
+    tail.onerror = () => {
+      isTailed.value = false;
+    };
+    return () => {
+      clearTimeout(timer);
+      tail.close();
+      isTailed.value = false;
+    };
   });
-  return { state, stop };
+
+  function stop(): void {
+    stopListening();
+    stopTailing();
+  }
+
+  return {
+    state,
+    /** Whether what is written shows at once. */
+    isLive: computed(() => liveState.value !== "lost" || isTailed.value),
+    stop,
+  };
 }

@@ -3,7 +3,6 @@ import { html } from "htm/preact";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { formatBytes, formatCount, plural } from "../format.ts";
-import { liveState } from "../live.ts";
 import { findLines, type LogLine } from "../logLines.ts";
 import { type LogState, readLog } from "../logReader.ts";
 import { Icon } from "../ui/icon.ts";
@@ -125,6 +124,6 @@ export function JobLog({ executionId, name }: { executionId: string; name: strin
         ? html`<p class="log nothing">${state.summary === null ? "Nothing was written yet." : "Nothing was written."}</p>`
         : html`<${Lines} state=${state} search=${search} at=${at} isFollowing=${isFollowing && search === ""} onFollow=${setFollowing} />`
     }
-    <p class="small quiet log-note">${noteOf(state, liveState.value !== "lost")}</p>
+    <p class="small quiet log-note">${noteOf(state, log.isLive.value)}</p>
   </div>`;
 }
