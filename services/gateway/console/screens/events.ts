@@ -42,7 +42,7 @@ const columns: readonly Column<LiveEvent>[] = [
     title: "Fact",
     width: "minmax(130px, 1fr)",
     render: ({ type }) =>
-      html`<span class="fact"><i class=${`context ${wordsOf(type).context}`} aria-hidden="true"></i>${wordsOf(type).name}</span>`,
+      html`<span class="fact-name"><i class=${`context ${wordsOf(type).context}`} aria-hidden="true"></i>${wordsOf(type).name}</span>`,
   },
   {
     title: "Context",

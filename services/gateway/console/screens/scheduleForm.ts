@@ -111,7 +111,7 @@ function When({ draft, set, errors }: { draft: Draft; set: (part: Partial<Draft>
           html`<label key=${kind} class="check"><input type="radio" name="kind" value=${kind} checked=${draft.kind === kind} onChange=${() => set({ kind: kind as Kind })} /><span>${title}</span></label>`,
       )}</div>
       <div class="fields">${ways[draft.kind]}</div>
-      ${errors.has("spec") && html`<p class="error-text">${errors.get("spec")}</p>`}
+      ${errors.has("spec") && html`<p class="bad-text">${errors.get("spec")}</p>`}
       <div class="fields">
         <${SelectField} label="When the last still runs" value=${draft.overlap} options=${overlaps} onInput=${(overlap: string) => set({ overlap })} error=${errors.get("spec.overlap")} />
         <${SelectField} label="Runs that were missed" value=${draft.missed} options=${misses} onInput=${(missed: string) => set({ missed })} error=${errors.get("spec.missed")} />
@@ -205,7 +205,7 @@ function Form({ schedule }: { schedule: Schedule | null }) {
       <${When} draft=${draft} set=${set} errors=${errors} />
       <section class="panel" aria-label="What it runs, as a form"><${What} read=${read} problems=${problems} change=${(keys: readonly (string | number)[], value: unknown) => edit(withValue(latest.current, keys, value))} /></section>
     </div>
-    <div class="stack beside">
+    <div class="stack">
       <${Panel} class="flush" title="Next runs">${preview === null ? html`<p class="quiet pad">They show when the plan can be read.</p>` : html`<${Runs} runs=${preview.runs ?? []} />`}</${Panel}>
       <section class="panel flush" aria-label="What it runs, as text">
         <${SpecEditor} text=${text} problems=${problems} onInput=${edit} />
