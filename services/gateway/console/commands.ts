@@ -2,7 +2,7 @@
 import { apiUrl } from "./base.ts";
 
 /** A word as a shell takes it. */
-export function quote(word: string): string {
+function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 

@@ -1,25 +1,18 @@
 /** The facts that a screen of events keeps: the newest first, at most so many, none twice; and what is listened to. Pure. */
 
-/** What of a fact is shown. */
-export interface Fact {
-  readonly id: string;
-  readonly type: string;
-  readonly subject?: string;
-  readonly time?: string;
-  readonly correlationid?: string;
-  readonly data?: Readonly<Record<string, unknown>>;
-}
+import { humanWord } from "./format.ts";
+import type { LiveEvent } from "./liveEvent.ts";
 
 export const mostKept = 1_000;
 
 /** With those that have just come, in the order in which they came, at the top. */
-export function withNews<Each extends Fact>(
-  kept: readonly Each[],
-  news: readonly Each[],
+export function withNews(
+  kept: readonly LiveEvent[],
+  news: readonly LiveEvent[],
   most = mostKept,
-): readonly Each[] {
+): readonly LiveEvent[] {
   const known = new Set(kept.map(({ id }) => id));
-  const fresh: Each[] = [];
+  const fresh: LiveEvent[] = [];
   for (const fact of news) {
     if (known.has(fact.id)) continue;
     known.add(fact.id);
@@ -83,19 +76,11 @@ const told = [
 ] as const;
 
 /** What a fact says, in a line: its state, reason and message before all else. */
-export function summaryOf({ data = {} }: Fact): string {
+export function summaryOf({ data = {} }: Pick<LiveEvent, "data">): string {
   const parts = told.flatMap((name) => {
     const value = data[name];
     if (typeof value !== "string" || value === "" || /_UNSPECIFIED$/.test(value)) return [];
-    const isWord = name === "state" || name === "reason";
-    return [
-      isWord
-        ? value
-            .replace(/^([A-Z]+_STATE|SAGA_STAGE|REASON)_/, "")
-            .toLowerCase()
-            .replaceAll("_", " ")
-        : value,
-    ];
+    return [name === "state" || name === "reason" ? humanWord(value) : value];
   });
   return parts.join(" · ");
 }

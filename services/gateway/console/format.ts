@@ -116,8 +116,3 @@ export function formatBytes(bytes: number): string {
 export function plural(count: number, noun: string, many = `${noun}s`): string {
   return `${formatCount(count)} ${count === 1 ? noun : many}`;
 }
-
-/** The first part of an id, enough to tell those of one screen apart: the end of it, since the beginning is the time. */
-export function shortId(id: string | undefined): string {
-  return (id ?? "").slice(-8);
-}

@@ -23,7 +23,7 @@ const pageSize = 1_000;
 const settleMs = 250;
 const pollMs = 2_500;
 
-export function toFact({ id, type, time, sequence, data }: LiveEvent): Fact {
+function toFact({ id, type, time, sequence, data }: LiveEvent): Fact {
   return {
     id,
     type,

@@ -42,6 +42,7 @@ export type Provider = Json<ProviderMessage>;
 export type Worker = Json<WorkerMessage>;
 export type QueueView = Json<QueueMessage>;
 export type Schedule = Json<ScheduleMessage>;
+export type ScheduleSpec = NonNullable<Schedule["spec"]>;
 export type Template = Json<TemplateMessage>;
 export type Saga = Json<SagaMessage>;
 export type DeadLetter = Json<DeadLetterMessage>;

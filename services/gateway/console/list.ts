@@ -1,6 +1,7 @@
 /** Lists that are read in pages and kept fresh, and what makes a screen read anew as soon as a fact tells of a change. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "./api.ts";
+import { plural } from "./format.ts";
 import { useLive } from "./live.ts";
 import { type Query, type QueryOptions, useQuery } from "./query.ts";
 
@@ -53,6 +54,11 @@ export function useList<Item>(
       if (loaded >= count) setWanted({ key, count: count + Math.max(firstCount, loaded) });
     },
   };
+}
+
+/** What stands below a table: how many are loaded, and whether that is all. */
+export function footOf({ items, hasMore }: List<unknown>, noun: string): string {
+  return hasMore ? `${plural(items.length, noun)} loaded; more come as you scroll` : plural(items.length, noun);
 }
 
 const leastMs = 800;

@@ -4,9 +4,10 @@ import { post } from "./api.ts";
 import { enumWord, plural } from "./format.ts";
 import { act } from "./jobActions.ts";
 import type { Provider } from "./json.ts";
+import { Meter } from "./ui/chart.ts";
 import { ask } from "./ui/dialog.ts";
 
-export interface Filling {
+interface Filling {
   readonly name: string;
   readonly used: number;
   readonly of: number;
@@ -14,13 +15,23 @@ export interface Filling {
 }
 
 /** What is counted of it: CPU and memory only if somebody has said how much there is. */
-export function capacities({ capacity = {}, reserved = {} }: Provider): readonly Filling[] {
+function capacities({ capacity = {}, reserved = {} }: Provider): readonly Filling[] {
   const all: readonly Filling[] = [
     { name: "Slots", used: reserved.slots ?? 0, of: capacity.slots ?? 0, unit: "" },
     { name: "CPU", used: (reserved.cpuMillis ?? 0) / 1_000, of: (capacity.cpuMillis ?? 0) / 1_000, unit: "cores" },
     { name: "Memory", used: reserved.memoryMib ?? 0, of: capacity.memoryMib ?? 0, unit: "MiB" },
   ];
   return all.filter(({ used, of }) => used > 0 || of > 0);
+}
+
+/** A meter for each. */
+export function Capacities({ provider }: { provider: Provider }) {
+  const meters = capacities(provider);
+  if (meters.length === 0) return html`<p class="quiet small">No worker is connected, so it has no place.</p>`;
+  return html`<div class="meters">${meters.map(
+    ({ name, used, of, unit }) =>
+      html`<div key=${name}><span class="quiet small">${name}</span><${Meter} label=${`${name} of ${provider.name}`} used=${used} of=${of} unit=${unit} /></div>`,
+  )}</div>`;
 }
 
 type Verb = "cordon" | "uncordon" | "drain" | "activate" | "deactivate";

@@ -12,7 +12,6 @@ export interface Query<T> {
   readonly data: T | undefined;
   /** Why the last try failed; null if it did not. */
   readonly error: Error | null;
-  readonly isLoading: boolean;
   reload(): void;
 }
 
@@ -33,11 +32,7 @@ export function useQuery<T>(
   load: (signal: AbortSignal) => Promise<T>,
   { everyMs }: QueryOptions = {},
 ): Query<T> {
-  const [state, setState] = useState<{ key: string; data?: T; error: Error | null; isLoading: boolean }>({
-    key,
-    error: null,
-    isLoading: key !== "",
-  });
+  const [state, setState] = useState<{ key: string; data?: T; error: Error | null }>({ key, error: null });
   const current = useRef(load);
   current.current = load;
   const reload = useRef(() => {});
@@ -53,16 +48,14 @@ export function useQuery<T>(
       controller?.abort();
       const mine = new AbortController();
       controller = mine;
-      setState((before) =>
-        before.key === key ? { ...before, isLoading: true } : { key, error: null, isLoading: true },
-      );
+      setState((before) => (before.key === key ? before : { key, error: null }));
       try {
         const data = await current.current(mine.signal);
-        if (!mine.signal.aborted) setState({ key, data, error: null, isLoading: false });
+        if (!mine.signal.aborted) setState({ key, data, error: null });
       } catch (error) {
         if (mine.signal.aborted) return;
         const failure = error instanceof Error ? error : new Error(messageOf(error));
-        setState((before) => ({ ...before, key, error: failure, isLoading: false }));
+        setState((before) => ({ ...before, key, error: failure }));
       }
       if (!isStopped && everyMs !== undefined) timer = setTimeout(again, everyMs);
     }
@@ -89,7 +82,6 @@ export function useQuery<T>(
   return {
     data: isCurrent ? state.data : undefined,
     error: isCurrent ? state.error : null,
-    isLoading: isCurrent ? state.isLoading : key !== "",
     reload: () => reload.current(),
   };
 }

@@ -9,7 +9,7 @@ import { sayFailure } from "./ui/toast.ts";
 /** What is told of those that need a person, and of what a person did. Few; what each attempt tells is left to asking. */
 export const sagaFacts = ["saga.parked", "saga.retried", "saga.skipped", "saga.compensated", "saga.forced"] as const;
 
-export type SagaVerb = "retry" | "skip" | "compensate" | "force";
+type SagaVerb = "retry" | "skip" | "compensate" | "force";
 
 export const sagaVerbs: Readonly<
   Record<SagaVerb, { readonly title: string; readonly text: string; readonly done: string }>

@@ -2,12 +2,10 @@
 import { call, newRequestId, post } from "./api.ts";
 import { formatLength, formatTime } from "./format.ts";
 import { act } from "./jobActions.ts";
-import type { Job, Schedule } from "./json.ts";
+import type { Job, Schedule, ScheduleSpec } from "./json.ts";
 import { link } from "./router.ts";
 import { ask, whyAsked } from "./ui/dialog.ts";
 import { say } from "./ui/toast.ts";
-
-export type ScheduleSpec = NonNullable<Schedule["spec"]>;
 
 /** `30 2 * * * in Europe/Madrid`, `every 30s`, `once, at …`. */
 export function planText({ cron = "", interval, time, timeZone = "" }: ScheduleSpec = {}): string {

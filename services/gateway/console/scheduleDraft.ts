@@ -1,9 +1,7 @@
 /** A schedule as it is typed, and as the API takes it. Pure. */
 import { durationMs } from "./format.ts";
-import type { Schedule } from "./json.ts";
+import type { ScheduleSpec } from "./json.ts";
 import { requestOf } from "./specText.ts";
-
-type ScheduleSpec = NonNullable<Schedule["spec"]>;
 
 export type Kind = "cron" | "interval" | "time";
 
@@ -30,7 +28,7 @@ export interface Draft {
 const units = [86_400, 3_600, 60, 1] as const;
 
 /** In the reader's time zone, as `<input type="datetime-local">` has it. */
-export function localInput(time: string | undefined): string {
+function localInput(time: string | undefined): string {
   if (time === undefined) return "";
   const at = new Date(time);
   return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);

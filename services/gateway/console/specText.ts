@@ -12,6 +12,12 @@ export interface Problem {
   readonly line: number;
 }
 
+/** What is wrong with a field, or with a part of it. */
+export function problemAt(problems: readonly Problem[], field: string): string | undefined {
+  const isAt = (each: string) => each === field || each.startsWith(`${field}.`) || each.startsWith(`${field}[`);
+  return problems.find((problem) => isAt(problem.field))?.message;
+}
+
 export interface ReadText {
   readonly doc: Document;
   /** The text as values; null if it is no YAML. */

@@ -13,7 +13,7 @@ import type { ScreenProps } from "../screens.ts";
 import { Chip, StateChip } from "../ui/chip.ts";
 import { Icon } from "../ui/icon.ts";
 import { Code, Copy, Head, Labels, Menu, Panel, Tabs } from "../ui/layout.ts";
-import { Empty, Failure, Loading } from "../ui/states.ts";
+import { Empty, Failure, Loading, Unread } from "../ui/states.ts";
 import { Age, Span, Until } from "../ui/time.ts";
 import { JobFacts } from "./jobFacts.ts";
 import { JobGraph } from "./jobGraph.ts";
@@ -118,8 +118,7 @@ function ItemStep({ job, name, parent }: { job: Job; name: string; parent: strin
       if (pageToken === "") throw new Error(`there is no item ${name}`);
     }
   });
-  if (item.data === undefined)
-    return item.error === null ? html`<${Loading} />` : html`<${Failure} error=${item.error} onRetry=${item.reload} />`;
+  if (item.data === undefined) return html`<${Unread} query=${item} />`;
   return html`<${JobStep} key=${name} job=${job} step=${item.data} spec=${specOf} />`;
 }
 

@@ -18,7 +18,7 @@ interface StepChange {
 }
 
 /** `capstan.job.v1.job.started` is `job started`. */
-export function factName(type: string | undefined): string {
+function factName(type: string | undefined): string {
   return (type ?? "").split(".").slice(-2).join(" ").replaceAll("_", " ");
 }
 

@@ -18,7 +18,7 @@ const orders = [
 ] as const;
 
 /** What was typed as a filter: a bare text is a name. */
-export function asFilter(text: string): string {
+function asFilter(text: string): string {
   const trimmed = text.trim();
   return trimmed === "" || /[=<>:()]/.test(trimmed) ? trimmed : `name = ${JSON.stringify(trimmed)}`;
 }

@@ -11,7 +11,7 @@ import { link, query, setQuery } from "../router.ts";
 import { Chip, StateChip } from "../ui/chip.ts";
 import { TextField } from "../ui/form.ts";
 import { Code, Pairs, Panel } from "../ui/layout.ts";
-import { Failure, Loading } from "../ui/states.ts";
+import { Failure, Unread } from "../ui/states.ts";
 import { Clock, Span, Until } from "../ui/time.ts";
 import { JobLog } from "./jobLog.ts";
 
@@ -101,10 +101,7 @@ function Items({ job, step }: { job: Job; step: Step }) {
         signal,
       ),
   );
-  if (items.data === undefined)
-    return items.error === null
-      ? html`<${Loading} lines=${3} />`
-      : html`<${Failure} error=${items.error} onRetry=${items.reload} />`;
+  if (items.data === undefined) return html`<${Unread} query=${items} lines=${3} />`;
   const { steps = [], nextPageToken = "" } = items.data;
   return html`<div class="items-grid" role="list" aria-label="Items">
     ${steps.map(

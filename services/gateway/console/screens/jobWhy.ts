@@ -36,7 +36,7 @@ function remedyOf({ reason }: Step): string {
   }
 }
 
-export function AttemptWhy({ attempt }: { attempt: Attempt }) {
+function AttemptWhy({ attempt }: { attempt: Attempt }) {
   const {
     step,
     stage = "",

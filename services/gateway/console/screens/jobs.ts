@@ -8,6 +8,7 @@ import { plural, whyOf } from "../format.ts";
 import { cancelJobs, retryJobs } from "../jobActions.ts";
 import { hasEnded, type JobRow } from "../jobMoves.ts";
 import { useJobRows } from "../jobRows.ts";
+import { footOf } from "../list.ts";
 import { link, query } from "../router.ts";
 import { Chip, StateChip } from "../ui/chip.ts";
 import { Icon } from "../ui/icon.ts";
@@ -94,7 +95,7 @@ export function Screen() {
     if (await action(chosen)) selectNone();
     jobs.refreshSoon();
   }
-  const foot = hasMore ? `${plural(rows.length, "job")} loaded; more come as you scroll` : plural(rows.length, "job");
+  const foot = footOf({ items: rows, hasMore }, "job");
   const table = html`<${Table} label="Jobs" columns=${columns} rows=${rows} keyOf=${keyOf} hrefOf=${hrefOf} selected=${selected}
     onMore=${hasMore ? jobs.more : undefined} foot=${html`<p class="foot small">${foot}</p>`} />`;
   return html`<${Head} title="Jobs" actions=${html`<${CopyAs} filter=${filter} orderBy=${orderBy} />

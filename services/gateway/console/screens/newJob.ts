@@ -14,11 +14,10 @@ import { fieldInText, fileText, type Problem, type ReadText, readText, requestOf
 import { SelectField } from "../ui/form.ts";
 import { Icon } from "../ui/icon.ts";
 import { Copy, Head, Menu } from "../ui/layout.ts";
-import { Failure, Loading } from "../ui/states.ts";
+import { Unread } from "../ui/states.ts";
 import { say, sayFailure } from "../ui/toast.ts";
 import { SpecEditor } from "./specEditor.ts";
-import { SpecForm } from "./specForm.ts";
-import { type Template, TemplateForm } from "./templateForm.ts";
+import { usePublishedTemplates, WorkForm } from "./workForm.ts";
 
 const checkAfterMs = 350;
 
@@ -108,15 +107,6 @@ function Editor({ first }: { first: string }) {
   const verdict = useVerdict(text, read);
   const isCurrent = verdict?.text === text;
   const problems = read.problems.length > 0 ? read.problems : (verdict?.problems ?? []);
-  const templateName = String((read.value?.["template"] as { name?: unknown } | undefined)?.name ?? "");
-  const version = Number((read.value?.["template"] as { version?: unknown } | undefined)?.version ?? 0);
-  const template = useQuery(templateName === "" ? "" : `template ${templateName} ${version}`, (signal) =>
-    get<{ template?: Template }>(
-      `templates/${encodeURIComponent(templateName)}`,
-      { version: version || undefined },
-      signal,
-    ),
-  );
   const edit = (next: string) => {
     latest.current = next;
     setText(next);
@@ -136,22 +126,12 @@ function Editor({ first }: { first: string }) {
       setBusy(false);
     }
   }
-  const form =
-    read.value === null
-      ? html`<p class="quiet">The text is not YAML; the form comes back when it is.</p>`
-      : templateName !== ""
-        ? template.data?.template !== undefined
-          ? html`<${TemplateForm} template=${template.data.template} value=${read.value} problems=${problems} change=${change} />`
-          : template.error === null
-            ? html`<${Loading} />`
-            : html`<${Failure} error=${template.error} onRetry=${template.reload} />`
-        : html`<${SpecForm} value=${read.value} problems=${problems} change=${change} />`;
   return html`<form class="new-job" onSubmit=${(event: Event) => {
     event.preventDefault();
     void submit();
   }} onKeyDown=${(event: KeyboardEvent) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && void submit()}>
     <${Begin} onBegin=${edit} />
-    <section class="panel" aria-label="The job as a form">${form}</section>
+    <section class="panel" aria-label="The job as a form"><${WorkForm} read=${read} problems=${problems} change=${change} /></section>
     <section class="panel flush beside" aria-label="The job as text">
       <${SpecEditor} text=${text} problems=${problems} onInput=${edit} />
       <${Verdicts} problems=${problems} verdict=${verdict} isCurrent=${isCurrent} />
@@ -170,13 +150,11 @@ function Editor({ first }: { first: string }) {
 /** A sample or a template to begin with; what was written is replaced. */
 function Begin({ onBegin }: { onBegin: (text: string) => void }) {
   const [chosen, setChosen] = useState("");
-  const templates = useQuery("templates", (signal) =>
-    get<{ templates?: readonly Template[] }>("templates", { pageSize: 200, filter: "state = PUBLISHED" }, signal),
-  );
+  const templates = usePublishedTemplates();
   const options = [
     ["", "Begin with …"] as const,
     ...samples.map(({ name }) => [`sample ${name}`, name] as const),
-    ...(templates.data?.templates ?? []).map(({ name = "" }) => [`template ${name}`, `Template ${name}`] as const),
+    ...templates.map((name) => [`template ${name}`, `Template ${name}`] as const),
   ];
   function begin(value: string): void {
     setChosen(value);
@@ -195,8 +173,7 @@ function templateText(name: string, version: number): string {
 
 function FromJob({ id }: { id: string }) {
   const job = useQuery(`job ${id}`, (signal) => get<{ job?: Job }>(`jobs/${id}`, {}, signal));
-  if (job.data === undefined)
-    return job.error === null ? html`<${Loading} />` : html`<${Failure} error=${job.error} onRetry=${job.reload} />`;
+  if (job.data === undefined) return html`<${Unread} query=${job} />`;
   return html`<${Editor} first=${fileText(job.data.job?.spec)} />`;
 }
 

@@ -4,11 +4,12 @@ import type { ExplainJobResponse } from "@capstan/proto/capstan/orchestrator/v1/
 import type { ListProvidersResponse } from "@capstan/proto/capstan/provider/v1/provider_service.ts";
 import { html } from "htm/preact";
 import { get } from "../api.ts";
-import { formatAge, formatCount, formatShort, humanWord, plural, timeOf, whyOf } from "../format.ts";
+import { enumWord, formatAge, formatCount, formatShort, humanWord, plural, timeOf, whyOf } from "../format.ts";
 import type { Job, Json } from "../json.ts";
+import { Capacities } from "../providerActions.ts";
 import { useQuery } from "../query.ts";
 import { link, query, setQuery } from "../router.ts";
-import { Bars, Meter, type Series } from "../ui/chart.ts";
+import { Bars, type Series, Tile } from "../ui/chart.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Icon } from "../ui/icon.ts";
 import { Head, Panel } from "../ui/layout.ts";
@@ -58,25 +59,6 @@ function rateText(rate: number): string {
   return rate >= 100 ? formatShort(rate) : rate >= 10 || rate === 0 ? rate.toFixed(0) : rate.toFixed(1);
 }
 
-function Tile({
-  title,
-  value,
-  note,
-  href,
-  tone = "",
-}: {
-  title: string;
-  value: string;
-  note: string;
-  href?: string;
-  tone?: string;
-}) {
-  const inner = html`<span class="quiet small">${title}</span><b class="figure number">${value}</b><span class="quiet small">${note}</span>`;
-  return href === undefined
-    ? html`<div class=${`tile ${tone}`}>${inner}</div>`
-    : html`<a class=${`tile ${tone}`} href=${href}>${inner}</a>`;
-}
-
 function Tiles({ stats }: { stats: Stats }) {
   const failed = sumOf(stats, "failed") + sumOf(stats, "timedOut");
   const ended = failed + sumOf(stats, "succeeded");
@@ -118,7 +100,7 @@ function FailureGroups({ failures }: { failures: Failures }) {
   const most = Math.max(...failures.map(({ count = 0 }) => count));
   return html`<ul class="groups">${failures.map(
     ({ state, reason, count = 0, lastJobId, lastJobName, lastMessage, lastTime }) => {
-      const filter = `state = ${humanWord(state).toUpperCase().replaceAll(" ", "_")} AND reason = ${humanWord(reason).toUpperCase().replaceAll(" ", "_") || "UNSPECIFIED"}`;
+      const filter = `state = ${enumWord(state)} AND reason = ${enumWord(reason) || "UNSPECIFIED"}`;
       return html`<li key=${filter}>
       <a class="group-count number" href=${link("jobs", { filter })} aria-label=${`${plural(count, "job")} with ${humanWord(reason)}`}>${formatCount(count)}</a>
       <div class="grow"><div class="row-gap"><b>${humanWord(reason) || humanWord(state)}</b>${humanWord(state) !== "failed" && html`<${StateChip} state=${state} />`}</div>
@@ -172,23 +154,14 @@ function Oldest({ waiting }: { waiting: readonly Waiting[] }) {
 function Providers({ providers }: { providers: NonNullable<Json<ListProvidersResponse>["providers"]> }) {
   if (providers.length === 0)
     return html`<${Empty} icon="provider" title="No provider">Nothing can run before one is registered: <code>npx capstan provider register</code>.</${Empty}>`;
-  return html`<ul class="groups">${providers.map(
-    ({
-      id,
-      name,
-      state,
-      health,
-      healthMessage,
-      capacity,
-      reserved,
-    }) => html`<li key=${id}><div class="grow stack tight">
+  return html`<ul class="groups">${providers.map((provider) => {
+    const { id, name, state, health, healthMessage } = provider;
+    return html`<li key=${id}><div class="grow stack tight">
       <div class="row-gap"><a href=${link(`providers/${name}`)}><b>${name}</b></a><${StateChip} state=${health} />${humanWord(state) !== "active" && html`<${StateChip} state=${state} />`}</div>
-      <${Meter} label=${`Slots of ${name}`} used=${reserved?.slots ?? 0} of=${capacity?.slots ?? 0} unit="slots" />
-      ${(capacity?.cpuMillis ?? 0) > 0 && html`<${Meter} label=${`CPU of ${name}`} used=${(reserved?.cpuMillis ?? 0) / 1_000} of=${(capacity?.cpuMillis ?? 0) / 1_000} unit="CPUs" />`}
-      ${(capacity?.memoryMib ?? 0) > 0 && html`<${Meter} label=${`Memory of ${name}`} used=${reserved?.memoryMib ?? 0} of=${capacity?.memoryMib ?? 0} unit="MiB" />`}
+      <${Capacities} provider=${provider} />
       ${humanWord(health) !== "healthy" && healthMessage && html`<p class="small quiet">${healthMessage}</p>`}
-    </div></li>`,
-  )}</ul>`;
+    </div></li>`;
+  })}</ul>`;
 }
 
 export function Screen() {

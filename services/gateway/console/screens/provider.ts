@@ -2,19 +2,18 @@
 import type { GetProviderStatsResponse } from "@capstan/proto/capstan/provider/v1/provider_service.ts";
 import { html } from "htm/preact";
 import { get } from "../api.ts";
-import { formatCount, humanWord, plural } from "../format.ts";
+import { formatCount, humanWord } from "../format.ts";
 import type { Execution, Json, Provider, Worker } from "../json.ts";
-import { type List, type ListQuery, useFacts, useList } from "../list.ts";
-import { ProviderActions } from "../providerActions.ts";
+import { footOf, type List, type ListQuery, useFacts, useList } from "../list.ts";
+import { Capacities, ProviderActions } from "../providerActions.ts";
 import { useQuery } from "../query.ts";
 import { link } from "../router.ts";
 import type { ScreenProps } from "../screens.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Head, Labels, Pairs, Panel } from "../ui/layout.ts";
-import { Empty, Failure, Loaded, Loading } from "../ui/states.ts";
+import { Empty, Failure, Loaded, Unread } from "../ui/states.ts";
 import { type Column, Table } from "../ui/table.ts";
 import { Age, Clock, Span } from "../ui/time.ts";
-import { Capacities } from "./providers.ts";
 import { Workers } from "./workers.ts";
 
 const freshMs = 3_000;
@@ -53,7 +52,7 @@ function Running({ executions }: { executions: ListQuery<Execution> }) {
       ? html`<${Empty} icon="check" title="Nothing runs here now">What is placed here shows at once.</${Empty}>`
       : html`<${Table} label="Running now" columns=${columns} rows=${items} keyOf=${({ id = "" }: Execution) => id}
           hrefOf=${({ jobId, step }: Execution) => link(`jobs/${jobId}`, { step })} onMore=${hasMore ? executions.more : undefined}
-          foot=${html`<p class="foot small">${hasMore ? `${plural(items.length, "execution")} loaded; more come as you scroll` : plural(items.length, "execution")}</p>`} />`}</${Loaded}></${Panel}>`;
+          foot=${html`<p class="foot small">${footOf({ items, hasMore }, "execution")}</p>`} />`}</${Loaded}></${Panel}>`;
 }
 
 export function Screen({ parameters }: ScreenProps) {
@@ -90,7 +89,7 @@ export function Screen({ parameters }: ScreenProps) {
   const crumb = { text: "Providers and workers", href: link("providers") };
   const provider = found.data?.provider;
   if (provider === undefined) {
-    return html`<${Head} title=${name} crumb=${crumb} />${found.error === null ? html`<${Loading} lines=${6} />` : html`<${Failure} error=${found.error} onRetry=${found.reload} />`}`;
+    return html`<${Head} title=${name} crumb=${crumb} /><${Unread} query=${found} lines=${6} />`;
   }
   const isPool = provider.kind === "PROVIDER_KIND_WORKER";
   const done = stats.data;

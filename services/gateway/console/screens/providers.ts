@@ -3,9 +3,8 @@ import { html } from "htm/preact";
 import { humanWord, plural } from "../format.ts";
 import type { Provider, Worker } from "../json.ts";
 import { useFacts, useList } from "../list.ts";
-import { capacities, ProviderActions } from "../providerActions.ts";
+import { Capacities, ProviderActions } from "../providerActions.ts";
 import { link, query } from "../router.ts";
-import { Meter } from "../ui/chart.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Head, Labels, Tabs } from "../ui/layout.ts";
 import { Empty, Loaded } from "../ui/states.ts";
@@ -13,15 +12,6 @@ import { Age } from "../ui/time.ts";
 import { Workers } from "./workers.ts";
 
 const freshMs = 4_000;
-
-export function Capacities({ provider }: { provider: Provider }) {
-  const meters = capacities(provider);
-  if (meters.length === 0) return html`<p class="quiet small">No worker is connected, so it has no place.</p>`;
-  return html`<div class="meters">${meters.map(
-    ({ name, used, of, unit }) =>
-      html`<div key=${name}><span class="quiet small">${name}</span><${Meter} label=${`${name} of ${provider.name}`} used=${used} of=${of} unit=${unit} /></div>`,
-  )}</div>`;
-}
 
 function ProviderCard({ provider, onDone }: { provider: Provider; onDone: () => void }) {
   const { name = "", kind, state, health, healthMessage, labels } = provider;

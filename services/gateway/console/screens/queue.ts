@@ -10,10 +10,11 @@ import { useQuery } from "../query.ts";
 import { limitsOf, pauseQueue, rateText, resumeQueue, waitRuleText } from "../queueActions.ts";
 import { go, link } from "../router.ts";
 import type { ScreenProps } from "../screens.ts";
+import { Tile } from "../ui/chart.ts";
 import { ask } from "../ui/dialog.ts";
 import { Icon } from "../ui/icon.ts";
 import { Head, Menu, Pairs, Panel } from "../ui/layout.ts";
-import { Empty, Failure, Loaded, Loading } from "../ui/states.ts";
+import { Empty, Failure, Loaded, Unread } from "../ui/states.ts";
 import { type Column, Table } from "../ui/table.ts";
 import { Age, Clock } from "../ui/time.ts";
 import { QueueForm } from "./queueForm.ts";
@@ -50,27 +51,11 @@ function Figures({ view }: { view: QueueView }) {
   const { stats = {}, queue } = view;
   const most = queue?.settings?.maxRunning ?? 0;
   const rate = stats.drainPerSecond ?? 0;
-  const figures = [
-    [
-      "Waiting",
-      countText(stats.waiting ?? 0),
-      stats.oldestReadyTime && html`oldest <${Age} time=${stats.oldestReadyTime} />`,
-    ],
-    [
-      "Running",
-      countText(stats.running ?? 0),
-      most > 0 ? `of at most ${formatCount(most)}` : "as many as there are places",
-    ],
-    [
-      "Begins",
-      rate === 0 ? "0" : rate >= 1 ? rate.toFixed(1) : (rate * 60).toFixed(1),
-      rate >= 1 ? "a second, over the last minute" : "a minute",
-    ],
-  ] as const;
-  return html`<div class="tiles">${figures.map(
-    ([title, value, under]) =>
-      html`<div class="tile" key=${title}><span class="quiet small">${title}</span><b class="figure number">${value}</b><span class="quiet small">${under || "\u00a0"}</span></div>`,
-  )}</div>`;
+  return html`<div class="tiles">
+    <${Tile} title="Waiting" value=${countText(stats.waiting ?? 0)} note=${stats.oldestReadyTime && html`oldest <${Age} time=${stats.oldestReadyTime} />`} />
+    <${Tile} title="Running" value=${countText(stats.running ?? 0)} note=${most > 0 ? `of at most ${formatCount(most)}` : "as many as there are places"} />
+    <${Tile} title="Begins" value=${rate === 0 ? "0" : rate >= 1 ? rate.toFixed(1) : (rate * 60).toFixed(1)} note=${rate >= 1 ? "a second, over the last minute" : "a minute"} />
+  </div>`;
 }
 
 function Limits({ view }: { view: QueueView }) {
@@ -135,7 +120,7 @@ export function Screen({ parameters }: ScreenProps) {
   const crumb = { text: "Queues", href: link("queues") };
   const view = found.data?.queue;
   if (view === undefined) {
-    return html`<${Head} title=${name} crumb=${crumb} />${found.error === null ? html`<${Loading} lines=${6} />` : html`<${Failure} error=${found.error} onRetry=${found.reload} />`}`;
+    return html`<${Head} title=${name} crumb=${crumb} /><${Unread} query=${found} lines=${6} />`;
   }
   const { queue = {} } = view;
   const isPaused = queue.isPaused ?? false;

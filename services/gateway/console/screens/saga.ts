@@ -1,7 +1,7 @@
 /** One saga: where it stands, why, and what an operator can do. */
 import { html } from "htm/preact";
 import { get } from "../api.ts";
-import { enumWord, humanWord } from "../format.ts";
+import { enumWord, humanWord, whyOf } from "../format.ts";
 import type { Saga } from "../json.ts";
 import { useFacts } from "../list.ts";
 import { useQuery } from "../query.ts";
@@ -10,7 +10,7 @@ import { moveSaga, sagaFacts, sagaVerbs, verbsOf } from "../sagaActions.ts";
 import type { ScreenProps } from "../screens.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Head, Pairs, Panel } from "../ui/layout.ts";
-import { Failure, Loading } from "../ui/states.ts";
+import { Failure, Unread } from "../ui/states.ts";
 import { Age, Clock, Until } from "../ui/time.ts";
 
 const stages = [
@@ -48,10 +48,10 @@ export function Screen({ parameters }: ScreenProps) {
   const crumb = { text: "Sagas", href: link("sagas") };
   const saga = found.data?.saga;
   if (saga === undefined) {
-    return html`<${Head} title="Saga" crumb=${crumb} />${found.error === null ? html`<${Loading} lines=${6} />` : html`<${Failure} error=${found.error} onRetry=${found.reload} />`}`;
+    return html`<${Head} title="Saga" crumb=${crumb} /><${Unread} query=${found} lines=${6} />`;
   }
   const verbs = verbsOf(saga);
-  const why = [humanWord(saga.reason), saga.message ?? ""].filter((text) => text !== "").join(": ");
+  const why = whyOf(saga.reason, saga.message);
   return html`<${Head} title=${`${saga.step}, attempt ${saga.attempt}`} crumb=${crumb}>
       <${StateChip} state=${saga.stage} /><span>since <${Age} time=${saga.stageTime} /></span>${why !== "" && html`<span>${why}</span>`}
     </${Head}>

@@ -2,7 +2,7 @@
 import type { GetSagaStatsResponse } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { html } from "htm/preact";
 import { get } from "../api.ts";
-import { countText, enumWord, formatCount, humanWord, plural } from "../format.ts";
+import { countText, enumWord, formatCount, humanWord, plural, whyOf } from "../format.ts";
 import type { DeadLetter, Json, Saga } from "../json.ts";
 import { type List, type ListQuery, useFacts, useList } from "../list.ts";
 import { useQuery } from "../query.ts";
@@ -44,7 +44,7 @@ const columns: readonly Column<Saga>[] = [
     width: "minmax(110px, 2.4fr)",
     from: 560,
     render: ({ reason, message }) => {
-      const text = [humanWord(reason), message ?? ""].filter((part) => part !== "").join(": ");
+      const text = whyOf(reason, message);
       return html`<span class="quiet" title=${text}>${text}</span>`;
     },
   },

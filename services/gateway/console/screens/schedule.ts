@@ -2,7 +2,7 @@
 import type { PreviewScheduleResponse } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
 import { html } from "htm/preact";
 import { get } from "../api.ts";
-import { formatCount, formatLength, humanWord } from "../format.ts";
+import { formatCount, formatLength, humanWord, whyOf } from "../format.ts";
 import type { Job, Json, Schedule } from "../json.ts";
 import { type List, type ListQuery, useFacts, useList } from "../list.ts";
 import { useQuery } from "../query.ts";
@@ -19,7 +19,7 @@ import type { ScreenProps } from "../screens.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Icon } from "../ui/icon.ts";
 import { Head, Menu, Pairs, Panel } from "../ui/layout.ts";
-import { Empty, Failure, Loaded, Loading } from "../ui/states.ts";
+import { Empty, Failure, Loaded, Unread } from "../ui/states.ts";
 import { type Column, Table } from "../ui/table.ts";
 import { Age, Clock, Span, Until } from "../ui/time.ts";
 
@@ -29,7 +29,7 @@ const freshMs = 4_000;
 const shownRuns = 8;
 
 /** `2026-03-29T03:00:00+02:00` as `Sun 29 Mar 2026, 03:00:00 +02:00`. */
-export function localText(local: string): string {
+function localText(local: string): string {
   const [, date = "", clock = "", offset = ""] = /^(\S+)T([\d:]+)(?:\.\d+)?(.*)$/.exec(local) ?? [];
   const day = new Intl.DateTimeFormat("en-GB", {
     weekday: "short",
@@ -61,8 +61,7 @@ const columns: readonly Column<Job>[] = [
     title: "Why",
     width: "minmax(80px, 2fr)",
     from: 560,
-    render: ({ reason, message }) =>
-      html`<span class="quiet">${[humanWord(reason), message ?? ""].filter((text) => text !== "").join(": ")}</span>`,
+    render: ({ reason, message }) => html`<span class="quiet">${whyOf(reason, message)}</span>`,
   },
   {
     title: "Took",
@@ -127,7 +126,7 @@ export function Screen({ parameters }: ScreenProps) {
   useFacts(["schedule.*"], reload);
   const crumb = { text: "Schedules", href: link("schedules") };
   if (schedule === undefined) {
-    return html`<${Head} title=${name} crumb=${crumb} />${found.error === null ? html`<${Loading} lines=${6} />` : html`<${Failure} error=${found.error} onRetry=${found.reload} />`}`;
+    return html`<${Head} title=${name} crumb=${crumb} /><${Unread} query=${found} lines=${6} />`;
   }
   const isPaused = schedule.state === "SCHEDULE_STATE_PAUSED";
   const isEnded = schedule.state === "SCHEDULE_STATE_ENDED";
@@ -138,7 +137,7 @@ export function Screen({ parameters }: ScreenProps) {
     ${!isEnded && html`<button type="button" class="button" onClick=${() => void press(isPaused ? resumeSchedule : pauseSchedule)}><${Icon} name=${isPaused ? "retry" : "pause"} size=${15} />${isPaused ? "Resume" : "Pause"}</button>`}
     <a class="button" href=${link(`schedules/${name}/edit`)}><${Icon} name="edit" size=${15} />Edit</a>
     <${Menu} label="More"><button type="button" class="danger" onClick=${async () => (await deleteSchedule(schedule)) && go(link("schedules"))}><${Icon} name="trash" size=${15} />Delete</button></${Menu}>`;
-  const why = [humanWord(schedule.reason), schedule.message ?? ""].filter((text) => text !== "").join(": ");
+  const why = whyOf(schedule.reason, schedule.message);
   return html`<${Head} title=${name} crumb=${crumb} actions=${actions}>
       <${StateChip} state=${schedule.state} />
       ${why !== "" ? html`<span>${why}, since <${Age} time=${schedule.stateTime} /></span>` : html`<span>${planText(schedule.spec)}</span>`}

@@ -4,21 +4,20 @@ import { html } from "htm/preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { stringify } from "yaml";
 import { ApiError, call, get } from "../api.ts";
-import type { Json, Schedule, Template } from "../json.ts";
+import type { Json, Schedule } from "../json.ts";
 import { useQuery } from "../query.ts";
 import { go, link, query } from "../router.ts";
 import { type Draft, draftOf, type Kind, planOf, specOf, workField } from "../scheduleDraft.ts";
 import type { ScreenProps } from "../screens.ts";
-import { fileText, type Problem, type ReadText, readText, snakeNames, withValue } from "../specText.ts";
+import { fieldInText, fileText, readText, snakeNames, withValue } from "../specText.ts";
 import { SelectField, TextField } from "../ui/form.ts";
 import { Icon } from "../ui/icon.ts";
 import { Head, Panel } from "../ui/layout.ts";
-import { Failure, Loading } from "../ui/states.ts";
+import { Unread } from "../ui/states.ts";
 import { say, sayFailure } from "../ui/toast.ts";
 import { Runs } from "./schedule.ts";
 import { SpecEditor } from "./specEditor.ts";
-import { SpecForm } from "./specForm.ts";
-import { TemplateForm } from "./templateForm.ts";
+import { usePublishedTemplates, WorkForm } from "./workForm.ts";
 
 const checkAfterMs = 350;
 const kinds = [
@@ -126,35 +125,8 @@ function When({ draft, set, errors }: { draft: Draft; set: (part: Partial<Draft>
   </${Panel}>`;
 }
 
-/** What is run, as a form: of a template its parameters. */
-function What({
-  read,
-  problems,
-  change,
-}: {
-  read: ReadText;
-  problems: readonly Problem[];
-  change: (keys: readonly (string | number)[], value: unknown) => void;
-}) {
-  const use = read.value?.["template"] as { name?: unknown; version?: unknown } | undefined;
-  const [name, version] = [String(use?.name ?? ""), Number(use?.version ?? 0)];
-  const template = useQuery(name === "" ? "" : `template ${name} ${version}`, (signal) =>
-    get<{ template?: Template }>(`templates/${encodeURIComponent(name)}`, { version: version || undefined }, signal),
-  );
-  if (read.value === null) return html`<p class="quiet">The text is not YAML; the form comes back when it is.</p>`;
-  if (name === "") return html`<${SpecForm} value=${read.value} problems=${problems} change=${change} />`;
-  if (template.data?.template === undefined)
-    return template.error === null
-      ? html`<${Loading} />`
-      : html`<${Failure} error=${template.error} onRetry=${template.reload} />`;
-  return html`<${TemplateForm} template=${template.data.template} value=${read.value} problems=${problems} change=${change} />`;
-}
-
 function ChooseTemplate({ onChoose }: { onChoose: (name: string) => void }) {
-  const templates = useQuery("templates", (signal) =>
-    get<{ templates?: readonly Template[] }>("templates", { pageSize: 200, filter: "state = PUBLISHED" }, signal),
-  );
-  const names = (templates.data?.templates ?? []).map(({ name = "" }) => [name, `Template ${name}`] as const);
+  const names = usePublishedTemplates().map((name) => [name, `Template ${name}`] as const);
   return html`<${SelectField} label="What" value="" options=${[["", "As written below"] as const, ["job", "A job of its own"] as const, ...names]} onInput=${onChoose} />`;
 }
 
@@ -171,8 +143,9 @@ function Form({ schedule }: { schedule: Schedule | null }) {
   const isTemplate = read.value !== null && "template" in read.value;
   const refused = [...errors].flatMap(([field, message]) => {
     const at = workField(field, isTemplate);
-    const inText = at === null ? null : at.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    return inText === null ? [] : [{ field: inText, message, line: read.lineOf(inText) }];
+    if (at === null) return [];
+    const inText = fieldInText(at, isTemplate);
+    return [{ field: inText, message, line: read.lineOf(inText) }];
   });
   const problems = read.problems.length > 0 ? read.problems : refused;
   const set = (part: Partial<Draft>) => setDraft((old) => ({ ...old, ...part }));
@@ -203,7 +176,7 @@ function Form({ schedule }: { schedule: Schedule | null }) {
         <${ChooseTemplate} onChoose=${(name: string) => name !== "" && edit(name === "job" ? firstText : stringify({ template: { name, parameters: {} } }))} />
       </div></${Panel}>
       <${When} draft=${draft} set=${set} errors=${errors} />
-      <section class="panel" aria-label="What it runs, as a form"><${What} read=${read} problems=${problems} change=${(keys: readonly (string | number)[], value: unknown) => edit(withValue(latest.current, keys, value))} /></section>
+      <section class="panel" aria-label="What it runs, as a form"><${WorkForm} read=${read} problems=${problems} change=${(keys: readonly (string | number)[], value: unknown) => edit(withValue(latest.current, keys, value))} /></section>
     </div>
     <div class="stack">
       <${Panel} class="flush" title="Next runs">${preview === null ? html`<p class="quiet pad">They show when the plan can be read.</p>` : html`<${Runs} runs=${preview.runs ?? []} />`}</${Panel}>
@@ -243,5 +216,5 @@ export function Screen({ parameters }: ScreenProps) {
   const crumb = { text: name, href: link(`schedules/${name}`) };
   const schedule = found.data?.schedule;
   return html`<${Head} title=${`Change ${name}`} crumb=${crumb}>Its next run is the next one after now by the new plan.</${Head}>
-    ${schedule !== undefined ? html`<${Form} schedule=${schedule} />` : found.error === null ? html`<${Loading} lines=${6} />` : html`<${Failure} error=${found.error} onRetry=${found.reload} />`}`;
+    ${schedule !== undefined ? html`<${Form} schedule=${schedule} />` : html`<${Unread} query=${found} lines=${6} />`}`;
 }

@@ -1,13 +1,13 @@
 /** Jobs by the clock: what comes next, what came last, and what can be done with each. */
 import { html } from "htm/preact";
-import { formatCount, plural } from "../format.ts";
+import { formatCount } from "../format.ts";
 import type { Schedule } from "../json.ts";
-import { type List, useFacts, useList } from "../list.ts";
-import { link, query, setQuery } from "../router.ts";
+import { footOf, type List, useFacts, useList } from "../list.ts";
+import { link, query } from "../router.ts";
 import { pauseSchedule, planText, resumeSchedule, triggerSchedule, workText } from "../scheduleActions.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Icon } from "../ui/icon.ts";
-import { Head } from "../ui/layout.ts";
+import { Head, StateFilter } from "../ui/layout.ts";
 import { Empty, Loaded } from "../ui/states.ts";
 import { type Column, Table } from "../ui/table.ts";
 import { Age, Clock, Until } from "../ui/time.ts";
@@ -20,7 +20,7 @@ const states = [
   ["ENDED", "Ended"],
 ] as const;
 
-export function NextTime({ schedule }: { schedule: Schedule }) {
+function NextTime({ schedule }: { schedule: Schedule }) {
   const { nextFireTime, bufferedTime } = schedule;
   if (bufferedTime !== undefined)
     return html`<span title="A run waits for the one before to end">waits for the last</span>`;
@@ -89,15 +89,12 @@ export function Screen() {
   return html`<${Head} title="Schedules" actions=${html`<a class="button primary" href=${link("schedules/new")}><${Icon} name="plus" size=${16} />New schedule</a>`}>
       Jobs that are submitted by the clock.
     </${Head}>
-    <div class="quick spaced" role="group" aria-label="By state">${states.map(
-      ([value, title]) =>
-        html`<button type="button" key=${value} class="quick-filter" aria-pressed=${value === state} onClick=${() => setQuery({ state: value })}>${title}</button>`,
-    )}</div>
+    <${StateFilter} states=${states} />
     <section class="panel flush"><${Loaded} query=${schedules}>${({ items, hasMore }: List<Schedule>) =>
       items.length === 0
         ? html`<${Empty} icon="schedule" title=${state === "" ? "No schedule yet" : "No schedule in this state"}>
             ${state === "" ? html`<a href=${link("schedules/new")}>Make the first</a>, or run <code>npx capstan schedule create</code>.` : html`<a href=${link("schedules")}>Show all</a>`}
           </${Empty}>`
         : html`<${Table} label="Schedules" columns=${columnsOf(schedules.reload)} rows=${items} keyOf=${keyOf} hrefOf=${hrefOf}
-            onMore=${hasMore ? schedules.more : undefined} foot=${html`<p class="foot small">${hasMore ? `${plural(items.length, "schedule")} loaded; more come as you scroll` : plural(items.length, "schedule")}</p>`} />`}</${Loaded}></section>`;
+            onMore=${hasMore ? schedules.more : undefined} foot=${html`<p class="foot small">${footOf({ items, hasMore }, "schedule")}</p>`} />`}</${Loaded}></section>`;
 }

@@ -8,7 +8,7 @@ const patterns =
   /(?<comment>(?:^|\s)#.*$)|(?<expression>\$\{\{.*?\}\})|(?<key>^\s*(?:- )*[\w.${}"'-]+(?=:(?:\s|$))|(?<=[{,]\s*)[\w"'-]+(?=:\s))|(?<text>"(?:[^"\\]|\\.)*"|'[^']*')|(?<value>(?<=[\s:[,]|^)(?:true|false|null|-?\d+(?:\.\d+)?(?:s)?)(?=[\s,\]}]|$))/g;
 
 /** One line in pieces of one colour each. */
-export function piecesOf(line: string): readonly Piece[] {
+function piecesOf(line: string): readonly Piece[] {
   const pieces: Piece[] = [];
   let at = 0;
   for (const match of line.matchAll(patterns)) {

@@ -1,7 +1,7 @@
 /** The same job as a form: what most jobs need. What is not here is written in the text, and stays as it is. */
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
-import { joinWords, type Problem, splitWords } from "../specText.ts";
+import { joinWords, type Problem, problemAt, splitWords } from "../specText.ts";
 import { PairsField, SelectField, TextField, type TextFieldProps } from "../ui/form.ts";
 import { Icon } from "../ui/icon.ts";
 
@@ -196,11 +196,7 @@ function StepForm({
 }
 
 export function SpecForm({ value, problems, change }: { value: Value; problems: readonly Problem[]; change: Change }) {
-  const errorOf = (field: string) =>
-    problems.find(
-      (problem) =>
-        problem.field === field || problem.field.startsWith(`${field}.`) || problem.field.startsWith(`${field}[`),
-    )?.message;
+  const errorOf = (field: string) => problemAt(problems, field);
   const steps = listOf(value["steps"]).map(mapOf);
   const names = steps.map((step) => textOf(step["name"]));
   return html`<div class="stack">

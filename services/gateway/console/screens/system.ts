@@ -31,15 +31,11 @@ const whole: Readonly<Record<string, string>> = {
   HEALTH_STATE_DOWN: "No part of the platform works",
 };
 
-function healthWord(state: string | undefined): string {
-  return humanWord(state);
-}
-
 function Parts({ health }: { health: Query<Health> }) {
   return html`<${Panel} class="flush" title="Parts"><${Loaded} query=${health}>${({ parts = [] }: Health) =>
     html`<ul class="parts">${parts.map(
       ({ name, state, reason, durationMs }) => html`<li key=${name}>
-      <b>${name}</b><${Chip} tone=${tones[state ?? ""] ?? "plain"} text=${healthWord(state)} />
+      <b>${name}</b><${Chip} tone=${tones[state ?? ""] ?? "plain"} text=${humanWord(state)} />
       <span class="quiet small">${reason ? humanWord(reason) : `answers in ${formatSpan(durationMs ?? 0)}`}</span></li>`,
     )}</ul>`}</${Loaded}></${Panel}>`;
 }

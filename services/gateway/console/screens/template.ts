@@ -13,7 +13,7 @@ import { moveTemplate, type TemplateVerb, verbsOf } from "../templateActions.ts"
 import { StateChip, type Tone } from "../ui/chip.ts";
 import { Icon } from "../ui/icon.ts";
 import { Code, Copy, Head, Panel } from "../ui/layout.ts";
-import { Empty, Failure, Loaded, Loading } from "../ui/states.ts";
+import { Empty, Loaded, Unread } from "../ui/states.ts";
 import { Age } from "../ui/time.ts";
 
 type Spec = NonNullable<Template["spec"]>;
@@ -26,7 +26,7 @@ const titles: Readonly<Record<TemplateVerb, string>> = {
 };
 
 /** What a value has to be, in words. */
-export function rulesOf({ type, itemType, min, max, pattern, choices = [] }: Parameter): string {
+function rulesOf({ type, itemType, min, max, pattern, choices = [] }: Parameter): string {
   const kind = humanWord(type) || "string";
   const of = kind === "list" ? ` of ${humanWord(itemType) || "string"}` : "";
   const measure = kind === "list" ? " items" : kind === "string" ? " characters" : "";
@@ -105,7 +105,7 @@ export function Screen({ parameters }: ScreenProps) {
   const crumb = { text: "Templates", href: link("templates") };
   const template = found.data?.template;
   if (template === undefined) {
-    return html`<${Head} title=${name} crumb=${crumb} />${found.error === null ? html`<${Loading} lines=${6} />` : html`<${Failure} error=${found.error} onRetry=${found.reload} />`}`;
+    return html`<${Head} title=${name} crumb=${crumb} /><${Unread} query=${found} lines=${6} />`;
   }
   const { spec = {}, state } = template;
   const isUsable = state === "TEMPLATE_STATE_PUBLISHED" || state === "TEMPLATE_STATE_DEPRECATED";

@@ -1,14 +1,12 @@
 /** A form made from what a template takes. */
-import type { GetTemplateResponse } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { html } from "htm/preact";
 import { enumWord } from "../format.ts";
-import type { Json } from "../json.ts";
-import type { Problem } from "../specText.ts";
+import type { Template } from "../json.ts";
+import { type Problem, problemAt } from "../specText.ts";
 import { CheckField, SelectField, TextField } from "../ui/form.ts";
 import { Panel } from "../ui/layout.ts";
 import type { Change } from "./specForm.ts";
 
-export type Template = NonNullable<Json<GetTemplateResponse>["template"]>;
 type Parameter = NonNullable<NonNullable<Template["spec"]>["parameters"]>[number];
 
 const textOf = (value: unknown): string =>
@@ -24,7 +22,7 @@ function hintOf({ description = "", required, defaultValue, min, max, pattern }:
 }
 
 /** A value of the parameter's type; what is none stays text, for the platform to say so. */
-export function parameterValue(type: string, text: string): unknown {
+function parameterValue(type: string, text: string): unknown {
   if (text === "") return undefined;
   if (type === "NUMBER" || type === "INTEGER") return Number.isNaN(Number(text)) ? text : Number(text);
   if (type !== "LIST") return text;
@@ -78,11 +76,7 @@ export function TemplateForm({
   const { spec } = template;
   const use = (value["template"] ?? {}) as { parameters?: Readonly<Record<string, unknown>> };
   const job = (value["spec"] ?? {}) as Readonly<Record<string, unknown>>;
-  const errorOf = (field: string) =>
-    problems.find(
-      (problem) =>
-        problem.field === field || problem.field.startsWith(`${field}.`) || problem.field.startsWith(`${field}[`),
-    )?.message;
+  const errorOf = (field: string) => problemAt(problems, field);
   return html`<div class="stack">
     <${Panel} title=${template.name}>${spec?.description && html`<p>${spec.description}</p>`}<p class="quiet small">Version ${template.version}</p></${Panel}>
     ${(spec?.parameters ?? []).length === 0 && html`<p class="quiet">It takes no parameters.</p>`}

@@ -1,12 +1,11 @@
 /** Named jobs with parameters. */
 import { html } from "htm/preact";
-import { plural } from "../format.ts";
 import type { Template } from "../json.ts";
-import { type List, useFacts, useList } from "../list.ts";
-import { link, query, setQuery } from "../router.ts";
+import { footOf, type List, useFacts, useList } from "../list.ts";
+import { link, query } from "../router.ts";
 import { StateChip } from "../ui/chip.ts";
 import { Icon } from "../ui/icon.ts";
-import { Head } from "../ui/layout.ts";
+import { Head, StateFilter } from "../ui/layout.ts";
 import { Empty, Loaded } from "../ui/states.ts";
 import { type Column, Table } from "../ui/table.ts";
 import { Age } from "../ui/time.ts";
@@ -62,15 +61,12 @@ export function Screen() {
   const templates = useList<Template>("templates", "templates", { filter }, { everyMs: 10_000 });
   useFacts(["template.*"], templates.reload);
   return html`<${Head} title="Templates">Named jobs with parameters, in versions that never change once they are published.</${Head}>
-    <div class="quick spaced" role="group" aria-label="By state">${states.map(
-      ([value, title]) =>
-        html`<button type="button" key=${value} class="quick-filter" aria-pressed=${value === state} onClick=${() => setQuery({ state: value })}>${title}</button>`,
-    )}</div>
+    <${StateFilter} states=${states} />
     <section class="panel flush"><${Loaded} query=${templates}>${({ items, hasMore }: List<Template>) =>
       items.length === 0
         ? html`<${Empty} icon="template" title=${state === "" ? "No template yet" : "No template in this state"}>
             ${state === "" ? html`<code>npx capstan template create -f examples/report-template.yaml --publish</code> makes one.` : html`<a href=${link("templates")}>Show all</a>`}
           </${Empty}>`
         : html`<${Table} label="Templates" columns=${columns} rows=${items} keyOf=${keyOf} hrefOf=${hrefOf}
-            onMore=${hasMore ? templates.more : undefined} foot=${html`<p class="foot small">${hasMore ? `${plural(items.length, "template")} loaded; more come as you scroll` : plural(items.length, "template")}</p>`} />`}</${Loaded}></section>`;
+            onMore=${hasMore ? templates.more : undefined} foot=${html`<p class="foot small">${footOf({ items, hasMore }, "template")}</p>`} />`}</${Loaded}></section>`;
 }

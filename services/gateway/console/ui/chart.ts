@@ -1,5 +1,6 @@
 /** Small charts drawn as SVG: bars over time, and bars of how full something is. Each says in words what it shows. */
 import { html } from "htm/preact";
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { formatClock, formatCount } from "../format.ts";
 import type { Tone } from "./chip.ts";
@@ -79,6 +80,26 @@ export function Bars({
       ${series.map(({ name, tone }, index) => html`<span key=${name} class="key"><i class=${`swatch ${tone}`}></i>${name} <b class="number">${formatCount(shown?.counts[index] ?? sums[index] ?? 0)}</b></span>`)}
     </figcaption>
   </figure>`;
+}
+
+/** One figure, with what it is above and what it is of below; leads somewhere if it has an address. */
+export function Tile({
+  title,
+  value,
+  note,
+  href,
+  tone = "",
+}: {
+  title: string;
+  value: string;
+  note: ComponentChildren;
+  href?: string;
+  tone?: string;
+}) {
+  const inner = html`<span class="quiet small">${title}</span><b class="figure number">${value}</b><span class="quiet small">${note || "\u00a0"}</span>`;
+  return href === undefined
+    ? html`<div class=${`tile ${tone}`}>${inner}</div>`
+    : html`<a class=${`tile ${tone}`} href=${href}>${inner}</a>`;
 }
 
 /** How much of something is in use: `3 of 8 slots`. */

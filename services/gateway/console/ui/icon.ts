@@ -29,7 +29,6 @@ const shapes = {
   pause: "M9 6v12M15 6v12",
   play: "M8 5l11 7-11 7z",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
-  chevron: "M9 6l6 6-6 6",
   down: "M6 9l6 6 6-6",
   star: "M12 4l2.4 5.1 5.6.7-4.1 3.8 1.1 5.5L12 16.3 7 19.1l1.1-5.5L4 9.8l5.6-.7z",
   clock: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 7v5l3 2",

@@ -2,7 +2,7 @@
 import { html } from "htm/preact";
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { link, path, query } from "../router.ts";
+import { link, path, query, setQuery } from "../router.ts";
 import { Icon } from "./icon.ts";
 
 /** The title of a screen, what stands under it, and what can be done on it. Names the browser's tab too. */
@@ -79,6 +79,15 @@ export function Tabs({
         aria-current=${id === current ? "page" : undefined}>${title}${count !== undefined && html` <span class="count">${count}</span>`}</a>`,
     )}
   </nav>`;
+}
+
+/** Which state is wanted; it is in the address, under `state`. */
+export function StateFilter({ states }: { states: readonly (readonly [value: string, title: string])[] }) {
+  const current = query.value.get("state") ?? "";
+  return html`<div class="quick spaced" role="group" aria-label="By state">${states.map(
+    ([value, title]) =>
+      html`<button type="button" key=${value} class="quick-filter" aria-pressed=${value === current} onClick=${() => setQuery({ state: value })}>${title}</button>`,
+  )}</div>`;
 }
 
 /** A button that copies a text, and says so. */

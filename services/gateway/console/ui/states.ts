@@ -41,6 +41,12 @@ export function Failure({ error, onRetry }: { error: Error; onRetry?: () => void
   </div>`;
 }
 
+/** What has not been read: it comes, or why it does not. */
+export function Unread({ query, lines = 5 }: { query: Pick<Query<unknown>, "error" | "reload">; lines?: number }) {
+  const { error, reload } = query;
+  return error === null ? html`<${Loading} lines=${lines} />` : html`<${Failure} error=${error} onRetry=${reload} />`;
+}
+
 /** The one of the three that holds, or what was read. What was read before stays, with a word above it when it cannot be read again. */
 export function Loaded<T>({
   query,
@@ -52,8 +58,6 @@ export function Loaded<T>({
   lines?: number;
 }) {
   const { data, error, reload } = query;
-  if (data === undefined) {
-    return error === null ? html`<${Loading} lines=${lines} />` : html`<${Failure} error=${error} onRetry=${reload} />`;
-  }
+  if (data === undefined) return html`<${Unread} query=${query} lines=${lines} />`;
   return html`${error !== null && html`<${Failure} error=${error} onRetry=${reload} />`}${children(data)}`;
 }
