@@ -4,6 +4,7 @@ import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { post } from "../api.ts";
 import { formatCount, plural } from "../format.ts";
+import { act } from "../jobActions.ts";
 import type { DeadLetter } from "../json.ts";
 import type { List, ListQuery } from "../list.ts";
 import { ask } from "../ui/dialog.ts";
@@ -13,7 +14,8 @@ import { type Column, Table } from "../ui/table.ts";
 import { Age } from "../ui/time.ts";
 import { say, sayFailure } from "../ui/toast.ts";
 
-const atOnce = 1_000;
+/** In one call; each is handled by itself, and a call has to end in time. */
+const atOnce = 200;
 
 const columns: readonly Column<DeadLetter>[] = [
   {
@@ -47,16 +49,20 @@ async function replay(ids: readonly string[]): Promise<void> {
     verb: "Replay",
   });
   if (answer === null) return;
-  try {
-    const { resolvedIds = [] } = await post<{ resolvedIds?: readonly string[] }>("deadLetters:replay", {
-      deadLetterIds: ids.slice(0, atOnce),
-    });
-    const left = ids.length - resolvedIds.length;
-    if (left === 0) say(`${plural(resolvedIds.length, "dead letter")} handled`);
-    else sayFailure(new Error(`${formatCount(resolvedIds.length)} handled, ${formatCount(left)} failed again`));
-  } catch (error) {
-    sayFailure(error);
+  let resolved = 0;
+  for (let at = 0; at < ids.length; at += atOnce) {
+    const deadLetterIds = ids.slice(at, at + atOnce);
+    const isDone = await act(async () => {
+      const { resolvedIds = [] } = await post<{ resolvedIds?: readonly string[] }>("deadLetters:replay", {
+        deadLetterIds,
+      });
+      resolved += resolvedIds.length;
+    }, null);
+    if (!isDone) return;
   }
+  const left = ids.length - resolved;
+  if (left === 0) say(`${plural(resolved, "dead letter")} handled`);
+  else sayFailure(new Error(`${formatCount(resolved)} handled, ${formatCount(left)} failed again`));
 }
 
 export function DeadLetters({ letters }: { letters: ListQuery<DeadLetter> }) {
@@ -71,7 +77,7 @@ export function DeadLetters({ letters }: { letters: ListQuery<DeadLetter> }) {
       return html`<section class="panel flush"><${Empty} icon="check" title="No dead letter">Every fact could be handled. One that cannot is set aside here, with why, and can be handled again.</${Empty}></section>`;
     }
     const chosen = items.map(keyOf).filter((id) => selected.value.has(id));
-    const ids = chosen.length > 0 ? chosen : items.map(keyOf).slice(0, atOnce);
+    const ids = chosen.length > 0 ? chosen : items.map(keyOf);
     return html`<div class="bar-above"><button type="button" class="button" onClick=${() => void replayAndReload(ids)}><${Icon} name="retry" size=${15} />Replay ${chosen.length > 0 ? plural(chosen.length, "letter") : "all that are shown"}</button></div>
       <section class="panel flush"><${Table} label="Dead letters" columns=${columns} rows=${items} keyOf=${keyOf} selected=${selected} onMore=${hasMore ? letters.more : undefined}
         foot=${html`<p class="foot small">${plural(items.length, "dead letter")}, oldest first</p>`} /></section>`;
