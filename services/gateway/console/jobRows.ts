@@ -43,7 +43,7 @@ function createJobList(filter: string, orderBy: string) {
   const read = (size: number, pageToken: string) =>
     get<Page>("jobs", { filter, orderBy, pageSize: size, pageToken }, controller.signal);
 
-  /** One call at a time, so that answers cannot overtake each other. */
+  /** One call at a time, so that answers cannot overtake each other; what was wanted meanwhile of the top is read after it. */
   async function alone(work: () => Promise<void>): Promise<void> {
     if (isBusy) return;
     isBusy = true;
@@ -54,6 +54,7 @@ function createJobList(filter: string, orderBy: string) {
       list.value = { ...list.value, isLoading: false, error: error as Error };
     } finally {
       isBusy = false;
+      if (isStale && !controller.signal.aborted) refreshSoon();
     }
   }
 
@@ -67,8 +68,9 @@ function createJobList(filter: string, orderBy: string) {
     });
 
   /** The first page again, from the top. */
-  const refresh = () =>
-    alone(async () => {
+  const refresh = () => {
+    isStale = true;
+    return alone(async () => {
       isStale = false;
       refreshed = Date.now();
       const page = await read(topSize, "");
@@ -78,6 +80,7 @@ function createJobList(filter: string, orderBy: string) {
       if (merged === null || merged.length === fresh.length) token = next;
       list.value = { rows: merged ?? fresh, error: null, isLoading: false, hasMore: token !== "", hasNews: false };
     });
+  };
 
   function refreshSoon(): void {
     isStale = true;
