@@ -3,7 +3,7 @@ import type { Session as SessionMessage } from "@capstan/proto/capstan/gateway/v
 import { html } from "htm/preact";
 import { formatBytes, formatShort, humanWord, plural } from "../format.ts";
 import type { Json } from "../json.ts";
-import type { List, ListQuery } from "../list.ts";
+import { type List, useList } from "../list.ts";
 import { Chip } from "../ui/chip.ts";
 import { Empty, Loaded } from "../ui/states.ts";
 import { type Column, Table } from "../ui/table.ts";
@@ -65,7 +65,8 @@ const columns: readonly Column<Session>[] = [
   { title: "Since", width: "56px", isNumber: true, render: ({ createTime }) => html`<${Age} time=${createTime} />` },
 ];
 
-export function Sessions({ sessions }: { sessions: ListQuery<Session> }) {
+export function Sessions() {
+  const sessions = useList<Session>("sessions", "sessions", {}, { everyMs: 5_000 });
   return html`<section class="panel flush"><${Loaded} query=${sessions}>${({ items, hasMore }: List<Session>) =>
     items.length === 0
       ? html`<${Empty} icon="link" title="Nobody listens">Pages and programs that follow jobs, events or logs live show here.</${Empty}>`

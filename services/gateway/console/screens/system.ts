@@ -1,12 +1,10 @@
 /** How the platform is: each part and dependency, each service's loops, what the doctor found, what runs here, who is connected. */
 import type { GetHealthResponse, GetInfoResponse } from "@capstan/proto/capstan/gateway/v1/platform_service.ts";
-import type { Session as SessionMessage } from "@capstan/proto/capstan/gateway/v1/session.ts";
 import type { ListCheckupsResponse, ListReadinessResponse } from "@capstan/proto/capstan/system/v1/system_service.ts";
 import { html } from "htm/preact";
 import { get } from "../api.ts";
 import { formatBytes, formatCount, formatSpan, humanWord, plural } from "../format.ts";
 import type { Json } from "../json.ts";
-import { useList } from "../list.ts";
 import { type Query, useQuery } from "../query.ts";
 import { query } from "../router.ts";
 import { Chip, type Tone } from "../ui/chip.ts";
@@ -99,7 +97,6 @@ export function Screen() {
   const checkups = useQuery("findings", (signal) => get<Json<ListCheckupsResponse>>("system/findings", {}, signal), {
     everyMs: 15_000,
   });
-  const sessions = useList<Json<SessionMessage>>("sessions", "sessions", {}, { everyMs: freshMs });
   const broken = (checkups.data?.checkups ?? []).reduce((sum, { violations = [] }) => sum + violations.length, 0);
   const unready = (services.data?.services ?? []).filter(({ ready }) => !ready);
   const state = health.data?.state;
@@ -117,7 +114,7 @@ export function Screen() {
       tab === "findings"
         ? html`<${Findings} checkups=${checkups} />`
         : tab === "sessions"
-          ? html`<${Sessions} sessions=${sessions} />`
+          ? html`<${Sessions} />`
           : html`<div class="stack"><${Parts} health=${health} /><${Services} services=${services} /><${About} /></div>`
     }`;
 }
