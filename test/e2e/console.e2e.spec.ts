@@ -2,7 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { run, seconds, sh, submit, untilPlaced } from "../support/jobs.ts";
+import { run, sh } from "../support/jobs.ts";
 import { findChromium, findSeriousFaults, useBrowser } from "../support/useBrowser.ts";
 import { useGateway } from "../support/useGateway.ts";
 import { usePlatform } from "../support/usePlatform.ts";
@@ -108,21 +108,6 @@ steps:
     await heading.getByText(/seen enough/).waitFor();
   });
 
-  test("a provider is drained: one is asked, what runs goes on to its end, and it comes back when it is activated", async () => {
-    const { capstan } = platform();
-    const job = await submit(capstan, sh("sleep 600", { stopGrace: seconds(1) }), { name: "in-the-way" });
-    await untilPlaced(capstan, job);
-    const page = await browser.open(at("providers/local"));
-    await page.getByRole("button", { name: "Drain local" }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Drain it" }).click();
-    const main = page.locator("main");
-    await main.getByText("draining", { exact: true }).first().waitFor();
-    await capstan.jobs.cancelJob({ jobId: job.id, message: "" });
-    await main.getByText("disabled", { exact: true }).first().waitFor();
-    await page.getByRole("button", { name: "Activate local" }).click();
-    await main.getByText("active", { exact: true }).first().waitFor();
-  });
-
   test("a person approves what waits for it, and the job goes on", async () => {
     const page = await browser.open(at("new"));
     await submitText(
@@ -199,19 +184,16 @@ steps:
     await page.getByRole("row", { name: /after-the-outage.*succeeded/ }).waitFor();
   });
 
-  const providers = ["providers", "providers/local", "queues", "queues/default"];
-  const others = ["schedules", "templates", "sagas", "events", "system"];
-
   test.each([
     "light",
     "dark",
-  ] as const)("axe finds nothing serious on any screen in the %s theme, and none is wider than its window", async (theme) => {
+  ] as const)("axe finds nothing serious on any screen for those who run jobs in the %s theme, and none is wider than its window", async (theme) => {
     const job = await run(platform().capstan, sh("echo out; echo err >&2; exit 3"), { name: `ends-badly-${theme}` });
     const list = `jobs?filter=${encodeURIComponent(`name = "${job.spec?.name}"`)}`;
     const tabs = ["", "?tab=timeline", "?tab=facts", "?tab=input", "?tab=spec"].map((tab) => `jobs/${job.id}${tab}`);
     const page = await browser.open(at(""), { colorScheme: theme });
     const faults: object[] = [];
-    for (const path of ["", list, "new", ...tabs, ...providers, ...others, "nowhere"]) {
+    for (const path of ["", list, "new", ...tabs, "nowhere"]) {
       await page.goto(at(path));
       await page.locator("main h1, main h3").first().waitFor();
       await expectCount(page.getByLabel("Loading"), 0);
