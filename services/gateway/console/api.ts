@@ -47,7 +47,6 @@ export interface CallOptions {
   readonly query?: Readonly<Record<string, string | number | undefined>>;
   readonly body?: unknown;
   readonly signal?: AbortSignal;
-  readonly headers?: Readonly<Record<string, string>>;
 }
 
 type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -56,11 +55,11 @@ const timeoutMs = 20_000;
 
 /** The JSON answer of one call. Throws `ApiError`, or the signal's reason when that was aborted. */
 export async function call<T>(method: Method, path: string, options: CallOptions = {}): Promise<T> {
-  const { query, body, signal, headers } = options;
+  const { query, body, signal } = options;
   const timeout = AbortSignal.timeout(timeoutMs);
   const request: RequestInit = {
     method,
-    headers: { accept: "application/json", ...headers },
+    headers: { accept: "application/json" },
     signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
   };
   if (method !== "GET" && method !== "DELETE") {

@@ -30,7 +30,7 @@ function Field({ label, hint, error, control }: FieldProps & { control: (ids: Co
 export interface TextFieldProps extends FieldProps {
   readonly value: string;
   readonly onInput: (value: string) => void;
-  readonly type?: "text" | "number" | "datetime-local" | "search";
+  readonly type?: "text" | "number" | "datetime-local";
   readonly placeholder?: string;
   readonly rows?: number;
   readonly isCode?: boolean;

@@ -12,16 +12,15 @@ export function Head({
   actions,
   crumb,
 }: {
-  title: ComponentChildren;
+  title: string;
   /** A line under the title. */
   children?: ComponentChildren;
   actions?: ComponentChildren;
   crumb?: { readonly text: string; readonly href: string };
 }) {
-  const name = typeof title === "string" ? title : "";
   useEffect(() => {
-    if (name !== "") document.title = `${name} · Capstan`;
-  }, [name]);
+    document.title = `${title} · Capstan`;
+  }, [title]);
   return html`<header class="head">
     <div class="grow">
       ${crumb !== undefined && html`<a class="crumb" href=${crumb.href}>${crumb.text}</a>`}
@@ -113,15 +112,7 @@ export function Copy({
 }
 
 /** A button that opens a short list of things to do. Closes when one leaves it. */
-export function Menu({
-  label,
-  children,
-  icon = "down",
-}: {
-  label: string;
-  children: ComponentChildren;
-  icon?: "down" | "copy" | "star";
-}) {
+export function Menu({ label, children }: { label: string; children: ComponentChildren }) {
   function close(event: Event): void {
     const menu = (event.currentTarget as HTMLElement).closest("details");
     const to = event instanceof FocusEvent ? event.relatedTarget : null;
@@ -130,7 +121,7 @@ export function Menu({
     menu?.removeAttribute("open");
   }
   return html`<details class="menu" onFocusOut=${close} onKeyDown=${close}>
-    <summary class="button">${label}<${Icon} name=${icon} size=${16} /></summary>
+    <summary class="button">${label}<${Icon} name="down" size=${16} /></summary>
     <div class="items" onClick=${close}>${children}</div>
   </details>`;
 }

@@ -6,8 +6,8 @@ import type { Query } from "../query.ts";
 import { Icon, type IconName } from "./icon.ts";
 
 /** Grey lines in place of what comes; shown only after a moment, so that what is quick does not flicker. */
-export function Loading({ lines = 5, label = "Loading" }: { lines?: number; label?: string }) {
-  return html`<div class="loading" role="status" aria-label=${label}>
+export function Loading({ lines }: { lines: number }) {
+  return html`<div class="loading" role="status" aria-label="Loading">
     ${Array.from({ length: lines }, (_, index) => html`<span class=${`line line-${index % 3}`} key=${index}></span>`)}
   </div>`;
 }
