@@ -1,6 +1,6 @@
-/** What each step of a job did when, read from its facts. Pure. */
+/** What each step of a job did when, read from its facts and from those of its attempts. Pure. */
 import { enumWord, timeOf } from "./format.ts";
-import type { Fact } from "./json.ts";
+import type { Fact, SagaFact } from "./json.ts";
 
 export interface Segment {
   readonly state: string;
@@ -30,11 +30,19 @@ interface StepChange {
 
 const terminal = /^(SUCCEEDED|FAILED|CANCELLED|TIMED_OUT|SKIPPED)$/;
 
+interface GrowingRow {
+  readonly segments: Segment[];
+  outcome: string;
+}
+
 /** One row per step that has ever moved, in the order in which they first did. */
-export function timelineOf(facts: readonly Fact[]): readonly Row[] {
-  const rows = new Map<string, { segments: Segment[]; outcome: string }>();
+export function timelineOf(facts: readonly Fact[], sagaFacts: readonly SagaFact[] = []): readonly Row[] {
+  const rows = new Map<string, GrowingRow>();
+  const waits = sagaFacts.filter(({ type }) => type?.endsWith(".waiting"));
+  let waited = 0;
   for (const fact of facts) {
     const time = timeOf(fact.time);
+    for (; waited < waits.length && timeOf(waits[waited]?.time) < time; waited += 1) tellWait(rows, waits[waited]);
     const { steps = [] } = (fact.data ?? {}) as { steps?: readonly StepChange[] };
     for (const change of steps) {
       const row = rows.get(change.name ?? "") ?? { segments: [], outcome: "" };
@@ -42,10 +50,22 @@ export function timelineOf(facts: readonly Fact[]): readonly Row[] {
       move(row, change, time);
     }
   }
+  for (const wait of waits.slice(waited)) tellWait(rows, wait);
   return [...rows].map(([step, row]) => ({ step, ...row }));
 }
 
-function move(row: { segments: Segment[]; outcome: string }, change: StepChange, time: number): void {
+/** What waits for a place does so from now on for another reason, which only its attempt knows. */
+function tellWait(rows: ReadonlyMap<string, GrowingRow>, wait: SagaFact | undefined): void {
+  const saga = wait?.data?.saga;
+  const segments = rows.get(saga?.step ?? "")?.segments;
+  const last = segments?.at(-1);
+  if (segments === undefined || last?.end !== null || last.state !== "READY" || last.attempt !== saga?.attempt) return;
+  const time = timeOf(wait?.time);
+  segments[segments.length - 1] = { ...last, end: time };
+  segments.push({ ...last, reason: enumWord(saga.reason), message: saga.message ?? "", begin: time });
+}
+
+function move(row: GrowingRow, change: StepChange, time: number): void {
   const state = enumWord(change.state);
   const last = row.segments.at(-1);
   const [reason, attempt] = [enumWord(change.reason), change.attempt ?? 1];

@@ -31,6 +31,30 @@ test("a step's bar is told in stretches: it waits, runs, backs off, and runs aga
   ]);
 });
 
+test("what waits for a place is told in stretches of one reason each, as its attempts tell them", () => {
+  const wait = (at: number, reason: string, attempt = 1) => ({
+    type: "capstan.orchestrator.v1.saga.waiting",
+    time: second(at),
+    data: { saga: { step: "one", attempt, reason: `REASON_${reason}` as never, message: "why" } },
+  });
+  const facts = [fact(0, step("one", "READY")), fact(9, step("one", "RUNNING")), fact(12, step("one", "READY", 2))];
+  const waits = [wait(2, "QUEUE_LIMIT"), wait(5, "NO_CAPACITY"), wait(8, "NO_CAPACITY", 7), wait(13, "NO_CAPACITY", 2)];
+  const [row] = timelineOf(facts, waits);
+  const stretches = row?.segments.map(({ state, reason, begin }) => [
+    state,
+    reason,
+    (begin - Date.parse(second(0))) / 1e3,
+  ]);
+  expect(stretches).toEqual([
+    ["READY", "", 0],
+    ["READY", "QUEUE_LIMIT", 2],
+    ["READY", "NO_CAPACITY", 5],
+    ["RUNNING", "", 9],
+    ["READY", "", 12],
+    ["READY", "NO_CAPACITY", 13],
+  ]);
+});
+
 test("the last stretch of what has not ended is open, and being told the same again does not begin another", () => {
   const [row] = timelineOf([
     fact(0, step("one", "READY")),

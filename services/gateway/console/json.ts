@@ -29,7 +29,10 @@ import type { JobSpec as JobSpecMessage, StepSpec as StepSpecMessage } from "@ca
 import type { Template as TemplateMessage } from "@capstan/proto/capstan/job/v1/template.ts";
 import type { QueueView as QueueMessage } from "@capstan/proto/capstan/orchestrator/v1/queue_service.ts";
 import type { Saga as SagaMessage } from "@capstan/proto/capstan/orchestrator/v1/saga.ts";
-import type { DeadLetter as DeadLetterMessage } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
+import type {
+  DeadLetter as DeadLetterMessage,
+  SagaFact as SagaFactMessage,
+} from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import type { Provider as ProviderMessage } from "@capstan/proto/capstan/provider/v1/provider.ts";
 
 export type Job = Json<JobMessage>;
@@ -45,4 +48,5 @@ export type Schedule = Json<ScheduleMessage>;
 export type ScheduleSpec = NonNullable<Schedule["spec"]>;
 export type Template = Json<TemplateMessage>;
 export type Saga = Json<SagaMessage>;
+export type SagaFact = Json<SagaFactMessage>;
 export type DeadLetter = Json<DeadLetterMessage>;

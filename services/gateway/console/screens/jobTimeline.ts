@@ -1,10 +1,12 @@
 /** When each step waited, ran, and waited again: one bar per step, from the first fact to the last. */
+import type { ListSagaEventsResponse } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { html } from "htm/preact";
+import { get } from "../api.ts";
 import { formatSpan, whyOf } from "../format.ts";
 import { hasEnded } from "../jobMoves.ts";
 import { extentOf, type Row, type Segment, timelineOf } from "../jobTimeline.ts";
-import type { Fact, Job } from "../json.ts";
-import { now } from "../query.ts";
+import type { Fact, Job, Json } from "../json.ts";
+import { now, useQuery } from "../query.ts";
 import { link } from "../router.ts";
 import { Chip, toneOf } from "../ui/chip.ts";
 import { Empty } from "../ui/states.ts";
@@ -25,8 +27,13 @@ function wordsOf({ state, reason, message, attempt, begin, end }: Segment, at: n
 }
 
 export function JobTimeline({ job, facts }: { job: Job; facts: readonly Fact[] }) {
-  const rows = timelineOf(facts);
   const isOver = hasEnded(job.state ?? "");
+  const waits = useQuery(
+    `waits ${job.id}`,
+    (signal) => get<Json<ListSagaEventsResponse>>(`jobs/${job.id}/sagaEvents`, { pageSize: 1_000 }, signal),
+    isOver ? {} : { everyMs: 3_000 },
+  );
+  const rows = timelineOf(facts, waits.data?.events);
   const [begin, end] = extentOf(facts, isOver, now.value);
   const share = (time: number) => `${(100 * (time - begin)) / (end - begin)}%`;
   const ticks = [0, 0.25, 0.5, 0.75, 1];
