@@ -383,6 +383,14 @@ test("a provider goes through its life", async () => {
   });
 });
 
+test("each service says whether it is ready, and what it found in its own data", async () => {
+  const { stdout } = await capstan(["system", "readiness"]);
+  for (const service of ["execution", "gateway", "job", "orchestrator", "provider"]) {
+    expect(stdout).toMatch(new RegExp(`^${service} +service +${service} +ok`, "m"));
+  }
+  expect(await capstan(["system", "checkups"])).toMatchObject({ exitCode: 0, stderr: "" });
+});
+
 test("an address where nobody listens is told with what to do", async () => {
   const nowhere = ["--address", "127.0.0.1:1"];
   const text = "capstan: cannot reach Capstan at 127.0.0.1:1; start it with npm start, or set CAPSTAN_ADDRESS\n";
