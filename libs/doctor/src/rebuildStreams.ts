@@ -67,11 +67,15 @@ async function followRebuild(
   { onProgress, timeoutMs }: FollowOptions,
 ): Promise<Progress | null> {
   const giveUpMs = performance.now() + timeoutMs;
+  let facts = await countFacts(client);
   for (;;) {
-    const [log, published] = [await readLogs(client), await countPublished(nats)];
-    const progress = { facts: log.facts, published };
-    onProgress(progress);
-    if (log.unpublished === 0 && published >= log.facts) return progress;
+    const [waiting, published] = [await countWaiting(client), await countPublished(nats)];
+    onProgress({ facts, published });
+    if (waiting === 0 && published >= facts) {
+      // Counting reads the whole of the logs: again only now, for what has happened meanwhile.
+      facts = await countFacts(client);
+      if (published >= facts) return { facts, published };
+    }
     if (performance.now() > giveUpMs) return null;
     await sleep(500);
   }
@@ -81,13 +85,20 @@ function streamOf(context: string): string {
   return `CAPSTAN_${context.toUpperCase()}`;
 }
 
-async function readLogs(client: Client): Promise<{ readonly facts: number; readonly unpublished: number }> {
-  const each = (select: (schema: string) => string) => schemas.map((schema) => `(${select(schema)})`).join(" + ");
-  const { rows } = await client.query<{ facts: string; unpublished: string }>(
-    `select ${each((schema) => `select count(*) from ${schema}.event where time > clock_timestamp() - interval '7 days'`)} as facts,
-            ${each((schema) => `select count(*) from ${schema}.outbox`)} as unpublished`,
-  );
-  return { facts: Number(rows[0]?.facts), unpublished: Number(rows[0]?.unpublished) };
+/** In the logs of all contexts. */
+function countFacts(client: Client): Promise<number> {
+  return countAll(client, (schema) => `${schema}.event where time > clock_timestamp() - interval '7 days'`);
+}
+
+/** Rows of facts that wait to be published. */
+function countWaiting(client: Client): Promise<number> {
+  return countAll(client, (schema) => `${schema}.outbox`);
+}
+
+async function countAll(client: Client, from: (schema: string) => string): Promise<number> {
+  const counts = schemas.map((schema) => `(select count(*) from ${from(schema)})`);
+  const { rows } = await client.query<{ count: string }>(`select ${counts.join(" + ")} as count`);
+  return Number(rows[0]?.count);
 }
 
 async function countPublished(nats: NatsConnection): Promise<number> {
