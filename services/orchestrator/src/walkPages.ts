@@ -1,4 +1,5 @@
 /** How a reconciler goes through lists that may be too long for one look. */
+import { DomainError } from "@capstan/errors";
 
 /** Something that may not fit. */
 export interface Suspect {
@@ -21,14 +22,18 @@ export interface Comparison<D, S extends Suspect> {
 
 /**
  * Gives back one look: at the next page, at the first one after the last. A page on which something was found is looked at twice in a row
- * and then left, so that none keeps the others from being looked at.
+ * and then left, so that none keeps the others from being looked at. Where a token is refused it begins anew.
  */
 export function walkPages<D, S extends Suspect>({ find, repair }: Comparison<D, S>): (deps: D) => Promise<void> {
   let pageToken = "";
   let looks = 0; // at this page
   let seen: ReadonlySet<string> = new Set();
   return async (deps) => {
-    const { suspects, nextPageToken } = await find(deps, pageToken);
+    const { suspects, nextPageToken } = await find(deps, pageToken).catch((error: unknown) => {
+      // By another version of who gave it out.
+      if (error instanceof DomainError && error.code === "INVALID_ARGUMENT") pageToken = "";
+      throw error;
+    });
     const left = suspects.filter(({ id }) => seen.has(id));
     looks += 1;
     const isDone = looks === 2 || suspects.length === 0;

@@ -1,3 +1,4 @@
+import { DomainError } from "@capstan/errors";
 import { expect, test } from "vitest";
 import { walkPages } from "./walkPages.ts";
 
@@ -61,4 +62,20 @@ test("what can never be repaired keeps no other page waiting", async () => {
     ...["look at second", "look at second", "repair a"],
     "look at first",
   ]);
+});
+
+test("where a token is refused the walk begins anew, and after an outage it goes on", async () => {
+  const tokens: string[] = [];
+  const failures = ["", "UNAVAILABLE", "INVALID_ARGUMENT", ""];
+  const look = walkPages<null, { readonly id: string }>({
+    async find(_, pageToken) {
+      tokens.push(pageToken);
+      const code = failures.shift() as "" | "UNAVAILABLE" | "INVALID_ARGUMENT";
+      if (code !== "") throw new DomainError({ code, reason: code, message: "no" });
+      return { suspects: [], nextPageToken: "second" };
+    },
+    async repair() {},
+  });
+  for (let time = 0; time < 4; time += 1) await look(null).catch(() => {});
+  expect(tokens).toEqual(["", "second", "second", ""]);
 });
