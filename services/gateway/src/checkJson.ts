@@ -6,7 +6,7 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import type { FieldViolation } from "@capstan/errors";
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import type { Rpc } from "./contracts.ts";
-import { createSchemas } from "./jsonSchema.ts";
+import { createSchemas, type Schemas } from "./jsonSchema.ts";
 
 const maxViolations = 50;
 
@@ -21,26 +21,55 @@ function isTime(text: string): boolean {
   return !Number.isNaN(Date.parse(text.toUpperCase()));
 }
 
+/** Telling all that is wrong takes the square of its number: in more values than these only the first is told. */
+const maxValues = 5_000;
+
 /** Gives back what is wrong with a message as JSON; nothing if all is well. A message's schema is compiled when it is first needed. */
 export function createJsonCheck(
   rpcs: readonly Rpc[],
 ): (message: DescMessage, json: unknown) => readonly FieldViolation[] {
-  const ajv = new Ajv2020({ allErrors: true, strict: false, verbose: false, inlineRefs: false });
-  ajv.addFormat("date-time", { type: "string", validate: isTime });
-  for (const format of ["int32", "int64", "double", "float"]) ajv.addFormat(format, true);
   const schemas = createSchemas(rpcs, { refPrefix: "capstan#/components/" });
-  ajv.addSchema({ $id: "capstan", components: schemas.components });
-  const compiled = new Map<DescMessage, ValidateFunction>();
+  const findFirst = createCompile(schemas, false);
+  const findAll = createCompile(schemas, true);
 
   return (message, json) => {
-    const validate = compiled.get(message) ?? ajv.compile({ ...schemas.refTo(message) });
-    compiled.set(message, validate);
-    if (validate(json)) return [];
-    const errors = validate.errors ?? [];
+    const first = findFirst(message);
+    if (first(json)) return [];
+    if (countValues(json, maxValues) === maxValues) {
+      const told = (first.errors ?? []).map((error) => toViolation(error, message));
+      return [...told, { field: "", description: "there may be more: the request is too large to tell all" }];
+    }
+    const all = findAll(message);
+    all(json);
+    const errors = all.errors ?? [];
     const told = errors.slice(0, maxViolations).map((error) => toViolation(error, message));
     const left = errors.length - told.length;
     return left > 0 ? [...told, { field: "", description: `and ${left} more` }] : told;
   };
+}
+
+function createCompile({ components, refTo }: Schemas, allErrors: boolean): (message: DescMessage) => ValidateFunction {
+  const ajv = new Ajv2020({ allErrors, strict: false, verbose: false, inlineRefs: false });
+  ajv.addFormat("date-time", { type: "string", validate: isTime });
+  for (const format of ["int32", "int64", "double", "float"]) ajv.addFormat(format, true);
+  ajv.addSchema({ $id: "capstan", components });
+  const compiled = new Map<DescMessage, ValidateFunction>();
+  return (message) => {
+    const validate = compiled.get(message) ?? ajv.compile({ ...refTo(message) });
+    compiled.set(message, validate);
+    return validate;
+  };
+}
+
+/** The values within a value, itself among them, counted up to `most`. */
+function countValues(value: unknown, most: number): number {
+  if (typeof value !== "object" || value === null) return 1;
+  let count = 1;
+  for (const part of Object.values(value)) {
+    count += countValues(part, most - count);
+    if (count >= most) return most;
+  }
+  return count;
 }
 
 function toViolation(error: ErrorObject, message: DescMessage): FieldViolation {
