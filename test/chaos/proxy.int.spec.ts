@@ -104,6 +104,14 @@ test("a link that is half open tells nobody, and hands over what it held back wh
   await eventually(() => expect(caller.heard()).toBe("a:onea:two"));
 });
 
+test("a link that is cut off resets those too who are just being connected", async () => {
+  const proxy = await startProxy({ targets: [await startEcho("a")] });
+  const callers = Array.from({ length: 50 }, () => call(proxy.listen));
+  while (proxy.counts.connections === 0) await new Promise(setImmediate);
+  proxy.refuse();
+  await eventually(() => expect(new Set(callers.map((caller) => caller.failure()))).toEqual(new Set(["ECONNRESET"])));
+});
+
 test("a link that is cut off resets what is connected and what comes, until it is healed", async () => {
   const proxy = await startProxy({ targets: [await startEcho("a")] });
   const before = call(proxy.listen);

@@ -76,7 +76,8 @@ export async function openProxy({ targets, listen, speaks }: ProxyOptions): Prom
     const order = targets.map((_, at) => targets[(turn + at) % targets.length] as Target);
     client.pause();
     connectToFirst(order, (server) => {
-      if (server === null || client.destroyed) {
+      // It may have been cut off since.
+      if (server === null || client.destroyed || weather.isRefusing) {
         server?.destroy();
         hangUp(client);
         return;
