@@ -6,6 +6,7 @@ import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Capstan } from "@capstan/client";
 import { type Figures, percentile } from "./figures.ts";
+import { inLanes } from "./lanes.ts";
 import type { Platform } from "./platform.ts";
 import { cpuMs, residentMib } from "./processes.ts";
 
@@ -38,7 +39,7 @@ export async function measureGateway({ capstan, platform, figures }: WithGateway
   figures.note("memory of standalone before the reads", "MiB", before);
   figures.note(`memory of standalone after ${seconds} s of reads`, "MiB", residentMib(platform.pid));
   agent.destroy();
-  for (const jobId of jobIds) await capstan.jobs.cancelJob({ jobId, message: "" });
+  await inLanes(16, jobIds, (jobId) => capstan.jobs.cancelJob({ jobId, message: "" }));
 }
 
 /** What a person with a console open asks for, in turn: half of it single things, a fifth whole pages of 50 jobs. */

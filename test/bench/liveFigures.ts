@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Capstan } from "@capstan/client";
 import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { type Figures, percentile } from "./figures.ts";
+import { inLanes } from "./lanes.ts";
 import { type LiveLoad, startLive } from "./live.ts";
 import type { Platform } from "./platform.ts";
 import { cpuMs, residentMib } from "./processes.ts";
@@ -74,12 +75,7 @@ async function measureWatchers({ capstan, platform, figures }: WithLive, load: L
     (cpuMs([platform.pid]) - platformCpu) / took,
   );
   figures.note(`${name}: CPU of the clients`, "ms/s", (cpuMs([load.pid]) - clientCpu) / took);
-  const left = [...jobIds];
-  const lane = async () => {
-    for (let jobId = left.pop(); jobId !== undefined; jobId = left.pop())
-      await capstan.jobs.cancelJob({ jobId, message: "" }, { deadlineMs: 60_000 });
-  };
-  await Promise.all(Array.from({ length: 16 }, lane));
+  await inLanes(16, jobIds, (jobId) => capstan.jobs.cancelJob({ jobId, message: "" }, { deadlineMs: 60_000 }));
 }
 
 function note(figures: Figures, name: string, latencies: readonly number[]): void {

@@ -3,6 +3,7 @@
  * time of an event is that of the database, which is on the same machine.
  */
 import { WebSocket } from "ws";
+import { inLanes } from "./lanes.ts";
 import type { LiveOrder, LiveReport } from "./live.ts";
 
 const url = process.argv[2] ?? "";
@@ -42,13 +43,7 @@ function open(subscription: object): Promise<void> {
 }
 
 async function obey(order: LiveOrder): Promise<LiveReport> {
-  if (order.do === "open") {
-    const left = [...order.subscriptions].reverse();
-    const lane = async () => {
-      for (let next = left.pop(); next !== undefined; next = left.pop()) await open(next);
-    };
-    await Promise.all(Array.from({ length: 50 }, lane));
-  }
+  if (order.do === "open") await inLanes(50, order.subscriptions, open);
   const report = { latencies, events, dropped };
   if (order.do === "close") {
     for (const socket of sockets) socket.terminate();

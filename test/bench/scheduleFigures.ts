@@ -8,6 +8,7 @@ import { ScheduleSpec } from "@capstan/proto/capstan/job/v1/schedule.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { Client } from "pg";
 import { type Figures, percentile } from "./figures.ts";
+import { inLanes } from "./lanes.ts";
 import type { Servers } from "./servers.ts";
 
 export interface WithSchedules {
@@ -47,7 +48,7 @@ async function measureTogether(bench: WithSchedules): Promise<void> {
         percentile(lateMs, share),
       );
     }
-    await lanes(ids, (jobId) => capstan.jobs.cancelJob({ jobId, message: "" }));
+    await inLanes(64, ids, (jobId) => capstan.jobs.cancelJob({ jobId, message: "" }));
   } finally {
     await client.end();
   }
@@ -76,21 +77,12 @@ async function create(
 ): Promise<readonly string[]> {
   const names = Array.from({ length: count }, (_, n) => `${prefix}-${n}`);
   const spec = (n: number) => ({ ...ScheduleSpec.fromPartial({}), job, ...part(n) });
-  await lanes([...names.entries()], ([n, name]) =>
+  await inLanes(64, [...names.entries()], ([n, name]) =>
     capstan.schedules.createSchedule({ name, spec: spec(n), paused: false, validateOnly: false }),
   );
   return names;
 }
 
 async function remove({ capstan }: WithSchedules, names: readonly string[]): Promise<void> {
-  await lanes(names, (schedule) => capstan.schedules.deleteSchedule({ schedule, etag: "" }));
-}
-
-/** 64 under way. */
-async function lanes<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
-  const left = [...items].reverse();
-  const lane = async () => {
-    for (let item = left.pop(); item !== undefined; item = left.pop()) await work(item);
-  };
-  await Promise.all(Array.from({ length: 64 }, lane));
+  await inLanes(64, names, (schedule) => capstan.schedules.deleteSchedule({ schedule, etag: "" }));
 }
