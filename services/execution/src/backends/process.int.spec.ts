@@ -87,17 +87,22 @@ describe("the process backend", () => {
   });
 
   test.each([
-    true,
-    false,
-  ])("when the spawner is killed (contained: %s), its executions are lost, nothing is left, and the next one starts", async (contain) => {
+    { signal: "SIGKILL", contain: true },
+    { signal: "SIGKILL", contain: false },
+    { signal: "SIGSTOP", contain: true },
+    { signal: "SIGSTOP", contain: false },
+  ] as const)("when the spawner dies or hangs ($signal, contained: $contain), its executions are lost, nothing is left, and the next one starts", async ({
+    signal,
+    contain,
+  }) => {
     const place = await mkdtemp(join(directory, "spawner-"));
-    const other = await openProcessBackend({ directory: place, path: null, contain, log });
+    const other = await openProcessBackend({ directory: place, path: null, contain, pingMs: 500, log });
     const sink = createMemorySink();
     const victim = workload("sh", "-c", "setsid sleep 1000 & echo ready; sleep 1000");
     const running = await other.start(victim, sink);
     await eventually(() => expect(sink.text("stdout")).toBe("ready\n"));
     const [spawner] = findCommands(`${process.execPath}\0`, "spawner.ts", place);
-    process.kill(Number(spawner), "SIGKILL");
+    process.kill(Number(spawner), signal);
     await expect(running.exited).rejects.toBeInstanceOf(BackendLost);
     expect(findProcesses(victim.executionId)).toEqual([]);
     const next = await other.start(workload("true"), createMemorySink());

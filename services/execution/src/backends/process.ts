@@ -25,12 +25,14 @@ export interface ProcessBackendConfig {
   readonly path: string | null;
   /** True: in pid namespaces of their own where the machine allows it. False: among the machine's processes. */
   readonly contain: boolean;
+  /** A spawner that hangs is killed when it has left three pings unanswered; 10 s between them unless said. */
+  readonly pingMs?: number;
   readonly log: { warn(fields: object, message: string): void };
 }
 
 /** Opens the backend, clears away what dead runners left, and starts the first spawner. */
 export async function openProcessBackend(config: ProcessBackendConfig): Promise<Backend> {
-  const { path, contain, log } = config;
+  const { path, contain, pingMs = 10_000, log } = config;
   const base = resolve(config.directory);
   const cacheDirectory = join(base, "compiled");
   await mkdir(base, { recursive: true });
@@ -41,7 +43,7 @@ export async function openProcessBackend(config: ProcessBackendConfig): Promise<
     removeAbandoned(base),
   ]);
   const lanes = Array.from({ length: Math.min(2, availableParallelism()) }, () =>
-    createSpawnerLane({ base, cacheDirectory, isContained, log }),
+    createSpawnerLane({ base, cacheDirectory, isContained, pingMs, log }),
   );
   const first = lanes[0] as SpawnerLane;
   const running = new Map<string, Promise<Running>>();

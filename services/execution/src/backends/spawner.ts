@@ -74,6 +74,7 @@ function main(directory: string, runner: string, isContained: boolean): void {
     if (kind === frames.START) start(number, body);
     else if (kind === frames.STOP) byNumber.get(number)?.stop(body.readUInt32LE(0));
     else if (kind === frames.ACKNOWLEDGE) byNumber.get(number)?.acknowledge(body.readUInt32LE(0));
+    else if (kind === frames.PING) send(frames.frame(frames.PONG, 0));
   });
   link.on("data", read);
   link.on("error", () => link.destroy());

@@ -7,10 +7,11 @@
 
 import type { StartRefusedReason } from "./backend.ts";
 
-/** From the backend: start (body: {@link Order} and stdin), stop (u32 graceMs), acknowledge (u32 output bytes consumed). */
+/** From the backend: start (body: {@link Order} and stdin), stop (u32 graceMs), acknowledge (u32 output bytes consumed), ping. */
 export const START = 1;
 export const STOP = 2;
 export const ACKNOWLEDGE = 3;
+export const PING = 4;
 /** From the spawner: one of the first three answers START; READY comes once, before anything else. */
 export const STARTED = 16;
 export const REFUSED = 17;
@@ -19,6 +20,7 @@ export const STDOUT = 19;
 export const STDERR = 20;
 export const EXITED = 21;
 export const READY = 22;
+export const PONG = 23;
 
 /** Output bytes of one execution that may be on their way at once. Beyond them its pipes are not read, so that it waits. */
 export const OUTPUT_WINDOW = 256 * 1024;

@@ -26,11 +26,13 @@ export interface SpawnerLaneOptions {
   readonly base: string;
   readonly cacheDirectory: string;
   readonly isContained: boolean;
+  /** Between two pings of the spawner. */
+  readonly pingMs: number;
   readonly log: { warn(fields: object, message: string): void };
 }
 
 /** A lane that has not started its spawner yet. */
-export function createSpawnerLane({ base, cacheDirectory, isContained, log }: SpawnerLaneOptions): SpawnerLane {
+export function createSpawnerLane({ base, cacheDirectory, isContained, pingMs, log }: SpawnerLaneOptions): SpawnerLane {
   const runner = newRunnerMark();
   const directory = join(base, runner);
   const tracked = new Map<number, Tracked>(); // those the spawner has more to say of, by their number on the link
@@ -53,7 +55,7 @@ export function createSpawnerLane({ base, cacheDirectory, isContained, log }: Sp
     const own = join(directory, String(++spawners));
     for (const name of ["work", "pipes"]) await mkdir(join(own, name), { recursive: true, mode: 0o700 });
     const onFrame = (kind: number, number: number, body: Buffer) => tracked.get(number)?.receive(kind, body);
-    const opened = await openSpawnerLink({ directory: own, cacheDirectory, runner, isContained, onFrame });
+    const opened = await openSpawnerLink({ directory: own, cacheDirectory, runner, isContained, pingMs, onFrame });
     void opened.gone.then(() => loseAll(own));
     return opened;
   };

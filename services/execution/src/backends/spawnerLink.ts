@@ -10,7 +10,7 @@ import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { BackendUnavailable } from "./backend.ts";
-import { frameReader, frameWriter, READY } from "./spawnerFrames.ts";
+import { frame, frameReader, frameWriter, PING, READY } from "./spawnerFrames.ts";
 
 const run = promisify(execFile);
 const SPAWNER = fileURLToPath(new URL("spawner.ts", import.meta.url));
@@ -24,6 +24,8 @@ const CONTAIN = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child=SIG
 const INIT = ["sh", "-c", 'exec 4>&2 2>/dev/null; (exec "$@" 2>&4 4>&-); exit $?', "sh"];
 const READY_WITHIN_MS = 10_000;
 const LEAVE_WITHIN_MS = 10_000;
+/** A spawner that says nothing between so many pings hangs, and all it runs with it. */
+const UNANSWERED_PINGS = 3;
 
 export interface SpawnerLink {
   /** The spawner's process (or that of the namespace it lives in), for operators and tests. */
@@ -43,6 +45,8 @@ export interface SpawnerLinkOptions {
   readonly cacheDirectory: string;
   readonly runner: string;
   readonly isContained: boolean;
+  /** Between two pings. */
+  readonly pingMs: number;
   readonly onFrame: (kind: number, number: number, body: Buffer) => void;
 }
 
@@ -71,7 +75,7 @@ function spawnerEnvironment(cacheDirectory: string): NodeJS.ProcessEnv {
 
 /** Starts a spawner and waits until it is ready. */
 export async function openSpawnerLink(options: SpawnerLinkOptions): Promise<SpawnerLink> {
-  const { directory, cacheDirectory, runner, isContained, onFrame } = options;
+  const { directory, cacheDirectory, runner, isContained, pingMs, onFrame } = options;
   const [file = "", ...args] = [
     ...(isContained ? [...CONTAIN, ...INIT] : []),
     process.execPath,
@@ -90,6 +94,7 @@ export async function openSpawnerLink(options: SpawnerLinkOptions): Promise<Spaw
     child.once("error", () => resolve());
     child.once("exit", () => resolve());
   });
+  let unanswered = 0;
   await new Promise<void>((resolve, reject) => {
     const refuse = () => reject(new BackendUnavailable("the process spawner did not start"));
     const timer = setTimeout(refuse, READY_WITHIN_MS);
@@ -97,6 +102,7 @@ export async function openSpawnerLink(options: SpawnerLinkOptions): Promise<Spaw
     socket.on(
       "data",
       frameReader((kind, number, body) => {
+        unanswered = 0;
         if (kind !== READY) return onFrame(kind, number, body);
         clearTimeout(timer);
         resolve();
@@ -107,10 +113,17 @@ export async function openSpawnerLink(options: SpawnerLinkOptions): Promise<Spaw
     child.kill("SIGKILL");
     throw error;
   });
+  const send = frameWriter(socket);
+  const pings = setInterval(() => {
+    if (unanswered === UNANSWERED_PINGS) child.kill("SIGKILL");
+    unanswered += 1;
+    send(frame(PING, 0));
+  }, pingMs).unref();
+  void gone.then(() => clearInterval(pings));
   return {
     pid: child.pid as number,
     isContained,
-    send: frameWriter(socket),
+    send,
     gone,
     close: () => leave(child, socket, gone),
   };
