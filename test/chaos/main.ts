@@ -147,6 +147,7 @@ async function keepEvidence(
     "execution.runner",
     "provider.provider",
     "provider.reservation",
+    "provider.event",
   ]) {
     const rows = await platform.query(`select * from ${table}`).catch(() => []);
     await writeFile(join(directory, `${table}.jsonl`), rows.map((row) => JSON.stringify(row)).join("\n"));
