@@ -4,6 +4,8 @@
  * null, and the array is written as text.
  */
 
+import { isUuid } from "./uuid.ts";
+
 /** How an element is written: `size` answers its bytes (null if it cannot be written), `write` puts them where they belong. */
 interface ElementType {
   readonly oid: number;
@@ -28,8 +30,6 @@ const fixed = (oid: number, bytes: number, isOne: (value: unknown) => boolean, w
 
 const isSafe = (value: unknown) => Number.isSafeInteger(value);
 const isInt = (value: unknown) => isSafe(value) && Math.abs(value as number) < 2 ** 31;
-const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-const isUuid = (value: unknown) => typeof value === "string" && uuidPattern.test(value);
 const isTime = (value: unknown) => value instanceof Date && !Number.isNaN(value.getTime());
 const isNumber = (value: unknown) => typeof value === "number";
 const isBoolean = (value: unknown) => typeof value === "boolean";

@@ -10,4 +10,4 @@ export { type Loops, type Relay, type RelayOptions, startRelay } from "./relay.t
 export { appendRepair, createRepairs, type Repair, type TellRepair } from "./repairs.ts";
 export { ensureRoles, type RolesOptions, roleUrl } from "./roles.ts";
 export { inTransaction } from "./transaction.ts";
-export { uuidv5, uuidv7 } from "./uuid.ts";
+export { isUuid, uuidv5, uuidv7 } from "./uuid.ts";

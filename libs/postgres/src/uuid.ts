@@ -7,6 +7,13 @@ let randomAt = randomBytes.length;
 let lastMs = 0;
 let counter = 0;
 
+const pattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** Whether Postgres takes it as a uuid in the usual notation, of any version and case. */
+export function isUuid(value: unknown): boolean {
+  return typeof value === "string" && pattern.test(value);
+}
+
 /** Time ordered; within this process each one is greater than the one before, even when the clock is set back. */
 export function uuidv7(): string {
   if (randomAt === randomBytes.length) {

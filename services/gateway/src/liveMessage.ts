@@ -1,5 +1,7 @@
 /** What is said on a WebSocket: the grammar of what clients send, refused with every bad field at once, and what we answer. Pure. */
+
 import { DomainError, type FieldViolation, invalid } from "@capstan/errors";
+import { isUuid } from "@capstan/postgres";
 import { z } from "zod";
 import type { LiveFilter } from "./liveFilter.ts";
 
@@ -32,7 +34,6 @@ const stateWords = [
   ...["PENDING", "RUNNING", "CANCELLING", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT"],
   ...["ASSIGNED", "STARTING", "STOPPING", "LOST"],
 ];
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const typePattern = /^(capstan\.[a-z]{1,32}\.v1\.)?([a-z_]{1,32}|\*)\.([a-z_]{1,32}|\*)$/;
 const queuePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 export const labelKey = /^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$/;
@@ -44,7 +45,7 @@ const id = z
   .string("must be a text of 1 to 64 characters")
   .regex(/^[\w.:-]{1,64}$/, "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -");
 const idOf = (what: string) =>
-  z.string(`must be the id of ${what}`).regex(uuid, `must be the id of ${what}`).toLowerCase();
+  z.string(`must be the id of ${what}`).refine(isUuid, `must be the id of ${what}`).toLowerCase();
 const listOf = (item: z.ZodType<string>) =>
   z.array(item, "must be a list").max(maxListed, `has more than ${maxListed} items`);
 

@@ -1,19 +1,17 @@
 /** Live clients, for operators and for the console. */
 import { invalid, notFound } from "@capstan/errors";
 import { decodePageToken, encodePageToken, pageSize, parseFilter, unary } from "@capstan/grpc";
-import type { Pool } from "@capstan/postgres";
+import { isUuid, type Pool } from "@capstan/postgres";
 import type { Session } from "@capstan/proto/capstan/gateway/v1/session.ts";
 import type { SessionServiceServer } from "@capstan/proto/capstan/gateway/v1/session_service.ts";
 import { filterFields, getSession, listSessions, type SessionView } from "./sessionStore.ts";
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createSessionService(pool: Pool): SessionServiceServer {
   return {
     getSession: unary(async ({ sessionId }, { tenant }) => {
       if (sessionId === "") throw invalid([{ field: "session_id", description: "is required" }]);
       // An id that cannot be one is as unknown as one that was never given out.
-      const found = uuid.test(sessionId) ? await getSession(pool, tenant, sessionId) : null;
+      const found = isUuid(sessionId) ? await getSession(pool, tenant, sessionId) : null;
       if (found === null) throw notFound("session", sessionId.slice(0, 64));
       return { session: toMessage(found) };
     }),

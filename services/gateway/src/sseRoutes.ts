@@ -1,5 +1,7 @@
 /** The paths that answer with Server-Sent Events. Each reads: check the query, see that there is such a thing, then stream. */
+
 import { invalid } from "@capstan/errors";
+import { isUuid } from "@capstan/postgres";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { LiveDeps } from "./liveDeps.ts";
 import { createMatcher } from "./liveFilter.ts";
@@ -9,7 +11,6 @@ import type { OpenSession } from "./sessions.ts";
 import { readPosition, watchJobs } from "./sseJobs.ts";
 import { nothingMore, openSse, type SseStream } from "./sseStream.ts";
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 /** `Last-Event-ID` of a log after its end. */
 const endOfLog = "end";
 const maxSequence = 2 ** 31 - 1;
@@ -26,7 +27,7 @@ export function serveEventStreams(http: FastifyInstance, prefix: string, deps: L
 /** The id of a path; one that cannot be one is looked for all the same, and not found. */
 function idOf(request: FastifyRequest, name: string): string {
   const id = (request.params as Record<string, string>)[name] ?? "";
-  return uuid.test(id) ? id.toLowerCase() : id.slice(0, 64);
+  return isUuid(id) ? id.toLowerCase() : id.slice(0, 64);
 }
 
 function open(request: FastifyRequest, query: LiveQuery, { clients, sessions }: LiveDeps): OpenSession {

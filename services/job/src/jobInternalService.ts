@@ -1,7 +1,7 @@
 /** What other contexts tell the job context, most of all what became of executions, and the facts that they read of many jobs. */
 import { DomainError, invalid } from "@capstan/errors";
 import { decodePageToken, encodePageToken, unary } from "@capstan/grpc";
-import { inTransaction, type Pool } from "@capstan/postgres";
+import { inTransaction, isUuid, type Pool } from "@capstan/postgres";
 import type {
   ExecutionReport,
   JobInternalServiceServer,
@@ -15,8 +15,6 @@ import { cancelOf, type MoveJobs, reportsOf } from "./moveJobs.ts";
 import { findEndedJobs, listOpenAttempts } from "./openAttemptQueries.ts";
 import { saveLimits } from "./queueLimitStore.ts";
 import type { QueueLimits } from "./queueLimits.ts";
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 const tenantPattern = /^[a-z0-9_-]{1,63}$/;
 const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -99,7 +97,7 @@ export function createJobInternalService(
       if (cursors.length > 1_000) bad.push({ field: "cursors", description: "has more than 1,000" });
       if (bad.length > 0) throw invalid(bad);
       // An id that cannot be one is as unknown as one that was never given out.
-      const known = cursors.filter(({ jobId }) => uuid.test(jobId));
+      const known = cursors.filter(({ jobId }) => isUuid(jobId));
       const pages = known.length === 0 ? [] : await readJobPages(pool, tenant || call.tenant, known);
       const pageOf = new Map<JobCursor, JobPage | null>(known.map((cursor, index) => [cursor, pages[index] ?? null]));
       return { pages: cursors.map((cursor) => pageMessage(pageOf.get(cursor) ?? null)) };
@@ -109,7 +107,7 @@ export function createJobInternalService(
 
 function badIds(jobIds: readonly string[], most: number) {
   const bad = jobIds.flatMap((id, index) =>
-    uuid.test(id) ? [] : [{ field: `job_ids[${index}]`, description: "is not an id" }],
+    isUuid(id) ? [] : [{ field: `job_ids[${index}]`, description: "is not an id" }],
   );
   if (jobIds.length > most) bad.push({ field: "job_ids", description: `has more than ${most.toLocaleString("en")}` });
   return bad;

@@ -11,7 +11,7 @@ import {
   unary,
 } from "@capstan/grpc";
 import type { NatsConnection } from "@capstan/messaging";
-import { listFacts, type Pool } from "@capstan/postgres";
+import { isUuid, listFacts, type Pool } from "@capstan/postgres";
 import type {
   JobServiceServer,
   SubmitJobRequest,
@@ -43,13 +43,12 @@ export interface JobServiceOptions {
 
 const maxBatch = 1_000;
 const maxWaitMs = 600_000;
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOptions): JobServiceServer {
   /** An id that cannot be one is as unknown as one that was never given out. */
   async function readJob(jobId: string, { tenant }: Call): Promise<JobView> {
     if (jobId === "") throw invalid([{ field: "job_id", description: "is required" }]);
-    const job = uuid.test(jobId) ? (await getJobs(pool, tenant, [jobId])).get(jobId.toLowerCase()) : undefined;
+    const job = isUuid(jobId) ? (await getJobs(pool, tenant, [jobId])).get(jobId.toLowerCase()) : undefined;
     if (job === undefined) throw notFound("job", jobId.slice(0, 64));
     return job;
   }
@@ -161,7 +160,7 @@ export function createJobService({ pool, nats, accept, moveJobs }: JobServiceOpt
     listSteps: unary(async (request, { tenant }) => {
       const { jobId, parentStep } = request;
       if (jobId === "") throw invalid([{ field: "job_id", description: "is required" }]);
-      const spec = uuid.test(jobId) ? await findSpec(pool, tenant, jobId) : undefined;
+      const spec = isUuid(jobId) ? await findSpec(pool, tenant, jobId) : undefined;
       if (spec === undefined) throw notFound("job", jobId.slice(0, 64));
       const query = { list: "steps", jobId: jobId.toLowerCase(), parentStep };
       const [position, itemIndex] = decodePageToken(request.pageToken, query)?.map(Number) ?? [];

@@ -10,7 +10,7 @@ import {
   parseFilter,
   unary,
 } from "@capstan/grpc";
-import { appendFacts, type Db, inTransaction, type Pool, uuidv7 } from "@capstan/postgres";
+import { appendFacts, type Db, inTransaction, isUuid, type Pool, uuidv7 } from "@capstan/postgres";
 import type { Job as JobMessage } from "@capstan/proto/capstan/job/v1/job.ts";
 import { ScheduleSpec } from "@capstan/proto/capstan/job/v1/schedule.ts";
 import type { BackfillScheduleRequest, ScheduleServiceServer } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
@@ -67,8 +67,6 @@ const filterFields: FilterFields = {
   template: { type: "string" },
   next_time: { type: "time" },
 };
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createScheduleService(options: ScheduleServiceOptions): ScheduleServiceServer {
   const { pool, plans, limits, noteBorn, onChange } = options;
@@ -326,7 +324,7 @@ function timesOf({ spec, createTime }: Schedule, startTime: Date, endTime: Date)
 /** By id or by name; what can be neither is not looked for, so that no bad text reaches the database. */
 function referenceTo(named: string): ScheduleReference {
   if (named === "") throw invalid([{ field: "schedule", description: "is required: an id or a name" }]);
-  if (uuid.test(named)) return { id: named };
+  if (isUuid(named)) return { id: named };
   return isName(named) ? { name: named } : missing(named);
 }
 

@@ -3,7 +3,7 @@
  * last try; what the provider context would answer is asked for anew.
  */
 import { invalid } from "@capstan/errors";
-import type { Pool } from "@capstan/postgres";
+import { isUuid, type Pool } from "@capstan/postgres";
 import { reasonFromJSON } from "@capstan/proto/capstan/job/v1/job.ts";
 import type { JobSpec, StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type {
@@ -28,7 +28,6 @@ export interface ExplainOptions {
 
 type ViewsOf = (queues: readonly Queue[]) => Promise<readonly QueueView[]>;
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const maxAttempts = 100;
 const noJob = "00000000-0000-0000-0000-000000000000";
 
@@ -40,7 +39,7 @@ export async function explain(
 ): Promise<ExplainJobResponse> {
   if (spec !== undefined && jobId === "") return explainSpec(options, spec, tenant, viewsOf);
   if (spec !== undefined) throw invalid([{ field: "spec", description: "must be absent with a job_id" }]);
-  if (!uuid.test(jobId))
+  if (!isUuid(jobId))
     throw invalid([{ field: "job_id", description: "must be the id of a job, or absent with a spec" }]);
   const live = (await loadLiveSagasOfJobs(options.pool, [jobId])).filter((saga) => saga.tenant === tenant);
   const sagas = live.slice(0, maxAttempts);

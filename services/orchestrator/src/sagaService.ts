@@ -1,7 +1,9 @@
 /** The RPCs for operators: look at sagas, move parked ones, handle dead letters again. */
+
 import { DomainError, type FieldViolation, invalid, notFound } from "@capstan/errors";
 import { type Call, decodePageToken, encodePageToken, pageSize, parseFilter, unary } from "@capstan/grpc";
 import { listDeadLetters, type ReceivedFact, replayDeadLetters } from "@capstan/messaging";
+import { isUuid } from "@capstan/postgres";
 import type { SagaCounts, SagaServiceServer } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
 import { driveSagas, type SagaDeps } from "./driveSagas.ts";
 import type { Placing } from "./placeSagas.ts";
@@ -9,8 +11,6 @@ import { canBeForced, type Stage, type Verb } from "./runJob.ts";
 import { factMessage, toMessage } from "./sagaProto.ts";
 import { countLiveSagas, filterFields, getSaga, listSagaFacts, listSagas, type SagaView } from "./sagaQueries.ts";
 import { loadSagas } from "./sagaStore.ts";
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** What the RPCs of operators take. */
 interface OperatorRequest {
@@ -79,7 +79,7 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
 
   async function readSaga(id: string, { tenant }: Call): Promise<SagaView> {
     if (id === "") throw invalid([{ field: "saga_id", description: "is required" }]);
-    const saga = uuid.test(id) ? await getSaga(pool, tenant, id) : null;
+    const saga = isUuid(id) ? await getSaga(pool, tenant, id) : null;
     if (saga === null) throw notFound("saga", id.slice(0, 64));
     return saga;
   }
@@ -117,7 +117,7 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
     }),
 
     listSagaEvents: unary(async ({ jobId, pageToken, ...request }, { tenant }) => {
-      if (!uuid.test(jobId)) throw invalid([{ field: "job_id", description: "must be the id of a job" }]);
+      if (!isUuid(jobId)) throw invalid([{ field: "job_id", description: "must be the id of a job" }]);
       const query = { list: "saga events", tenant, jobId };
       const limit = pageSize(request.pageSize);
       const facts = await listSagaFacts(pool, {
@@ -163,7 +163,7 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
         throw invalid([{ field: "dead_letter_ids", description: "must have 1 to 1,000 ids" }]);
       }
       const bad = deadLetterIds.flatMap((id, index) =>
-        uuid.test(id) ? [] : [{ field: `dead_letter_ids[${index}]`, description: "is not an id" }],
+        isUuid(id) ? [] : [{ field: `dead_letter_ids[${index}]`, description: "is not an id" }],
       );
       if (bad.length > 0) throw invalid(bad);
       return { resolvedIds: [...(await replayDeadLetters(pool, deadLetterIds, options.handleFacts))] };
