@@ -14,7 +14,7 @@ export interface ListedFacts {
 }
 
 interface Reader {
-  /** After the COMMIT of each transaction of the pool, in the order in which they were appended. */
+  /** After the COMMIT of each transaction of the pool, with its rows in their order; transactions come as their answers do. */
   readonly onCommit: (listed: readonly ListedFacts[]) => void;
   /** Facts of the log were listed again; what was handed over before may stand elsewhere in the list now. */
   readonly onListedAgain: () => void;

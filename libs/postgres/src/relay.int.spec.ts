@@ -99,6 +99,41 @@ test("facts are published at once also when the answer to their commit was lost"
   expect(performance.now() - before).toBeLessThan(5_000);
 });
 
+test("facts whose commits are answered in the other order are published in that of their aggregate", async () => {
+  const broker = createBroker();
+  const [busy, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let isClosed = false;
+  const { commit } = await startFreshRelay(async (facts) => {
+    if (isClosed) {
+      busy.resolve();
+      await gate.promise;
+    }
+    return broker.publish(facts);
+  });
+  const id = uuidv7();
+  isClosed = true;
+  await commit(exampleFact());
+  await busy.promise; // so that the next two wait together
+  const younger = Promise.withResolvers<void>();
+  pool.once("acquire", (client) => {
+    const query = client.query.bind(client) as (...values: unknown[]) => Promise<unknown>;
+    const late = async (...values: unknown[]) => {
+      const answer = await query(...values);
+      if (values[0] === "commit") await younger.promise;
+      return answer;
+    };
+    Object.assign(client, { query: late });
+  });
+  const older = commit(exampleFact({ aggregateId: id, sequence: 1 }));
+  await eventually(async () => expect((await pool.query("select from outbox")).rowCount).toBe(2));
+  await commit(exampleFact({ aggregateId: id, sequence: 2 }));
+  younger.resolve();
+  await older;
+  gate.resolve();
+  await eventually(isListEmpty);
+  expect(sequencesOf(broker.stored, id)).toEqual([1, 2]);
+});
+
 /** A relay that has read the list once, and a way to write facts in a transaction. */
 async function startFreshRelay(publish: (facts: readonly StoredFact[]) => Promise<readonly boolean[]>) {
   startRelay({ pool, context: "job", publish, log, app: loops });

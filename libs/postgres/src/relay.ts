@@ -137,9 +137,13 @@ export function startRelay({ pool, context, publish, log, app }: RelayOptions): 
     }
   }
 
-  /** Whole rows, until they have enough facts. */
+  /**
+   * Whole rows, until they have enough facts. In the order of the list, in which those of one aggregate have theirs: Postgres lets the
+   * next transaction go on before it answers a COMMIT, so that on a busy machine the answer to the younger may come first.
+   */
   function takeBatch(): readonly ListedFacts[] {
     let facts = 0;
+    fresh.sort((a, b) => a.position - b.position);
     const end = fresh.findIndex((row) => {
       facts += row.facts.length;
       return facts >= batchSize;
