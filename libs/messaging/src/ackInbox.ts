@@ -9,6 +9,7 @@ import { createInbox, type MsgHdrs, type NatsConnection } from "@nats-io/transpo
 export type PublishFailure = string | null;
 
 export const noStream = "no stream takes the subject";
+export const connectionLost = "connection was lost";
 
 export interface AckInbox {
   /** Publishes now; answers when the broker does, or when `giveUp` is called, or when the connection is lost. */
@@ -51,7 +52,7 @@ export function openAckInbox(nc: NatsConnection, context: string, onBackwards: (
   }
 
   async function giveUpOnDisconnect(): Promise<void> {
-    for await (const { type } of nc.status()) if (type === "disconnect") giveUp("connection was lost");
+    for await (const { type } of nc.status()) if (type === "disconnect") giveUp(connectionLost);
   }
 
   void giveUpOnDisconnect();

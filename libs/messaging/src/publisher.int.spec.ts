@@ -98,6 +98,20 @@ describe.each([
   });
 });
 
+test("what a broken connection leaves unanswered is given up at once, and not said again on the next", async () => {
+  const publish = createPublisher({ nc, context: "gateway", db: pool, log });
+  await publishAll(publish, factsOf("gateway", 2));
+  const facts = factsOf("gateway", 100);
+  const before = performance.now();
+  const answers = publish(facts);
+  await nats.kill();
+  expect(await answers).toEqual(facts.map(() => false));
+  expect(performance.now() - before).toBeLessThan(3_000);
+  await nats.restart();
+  await publishAll(publish, facts);
+  expect((await idsOn("CAPSTAN_GATEWAY")).slice(2)).toEqual(facts.map(idOf));
+});
+
 test("where the stream is gone and somebody listens to its subjects, publishing is answered in time, and goes on with a new stream", async () => {
   const publish = createPublisher({ nc, context: "job", db: pool, log });
   const facts = factsOf("job", 3);

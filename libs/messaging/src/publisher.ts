@@ -6,7 +6,7 @@
 import type { Log, Pool, StoredFact } from "@capstan/postgres";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Counter } from "@opentelemetry/api";
-import { type AckInbox, noStream, openAckInbox, type PublishFailure } from "./ackInbox.ts";
+import { type AckInbox, connectionLost, noStream, openAckInbox, type PublishFailure } from "./ackInbox.ts";
 import { encodeHeaders } from "./cloudEvent.ts";
 import { createPublishedCounter } from "./metrics.ts";
 import { batchesOf, publishBatch } from "./publishBatch.ts";
@@ -39,16 +39,27 @@ export function createPublisher({ nc, context, db, log, replicas = 1 }: Publishe
   const published = createPublishedCounter();
   let isFailing = false;
 
-  /** False when a batch failed: then each is published by itself, and JetStream drops those that are stored already. */
-  async function publishTogether(facts: readonly StoredFact[]): Promise<boolean> {
+  async function publishTogether(facts: readonly StoredFact[]): Promise<PublishFailure> {
     for (const batch of batchesOf(facts)) {
-      try {
-        if ((await publishBatch(nc, inbox, context, batch)) !== null) return false;
-      } catch {
-        return false;
-      }
+      const failure = await publishBatch(nc, inbox, context, batch).catch(String);
+      if (failure !== null) return failure;
     }
-    return true;
+    return null;
+  }
+
+  /** Together if that can be; if not, each by itself, and JetStream drops those that are stored already. */
+  async function publishIn(
+    facts: readonly StoredFact[],
+    stored: boolean[],
+    late: AbortSignal,
+  ): Promise<readonly PublishFailure[]> {
+    if (facts.length > 1 && watch.takesBatches()) {
+      const failure = await publishTogether(facts);
+      if (failure === null) stored.fill(true);
+      // What is said now would be said on the next connection, before its stream was looked at, and perhaps to nobody.
+      if (failure === null || failure === connectionLost) return [failure];
+    }
+    return Promise.all(lanesOf(facts).map((lane) => publishLane(inbox, context, facts, lane, stored, late)));
   }
 
   return async (facts) => {
@@ -61,12 +72,8 @@ export function createPublisher({ nc, context, db, log, replicas = 1 }: Publishe
       inbox.giveUp(noAnswer);
     }, deadlineMs);
     const stored = facts.map(() => false);
-    const isTogether = facts.length > 1 && watch.takesBatches() && (await publishTogether(facts));
-    const outcomes = isTogether
-      ? []
-      : await Promise.all(lanesOf(facts).map((lane) => publishLane(inbox, context, facts, lane, stored, late.signal)));
+    const outcomes = await publishIn(facts, stored, late.signal);
     clearTimeout(deadline);
-    if (isTogether) stored.fill(true);
     count(published, context, stored);
     const failure = outcomes.find((outcome) => outcome !== null) ?? null;
     if (failure !== null) {
