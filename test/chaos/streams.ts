@@ -39,7 +39,9 @@ export async function readStreams(url: string): Promise<Streams> {
     for await (const { config, state } of manager.streams.list()) {
       if (!config.name.startsWith(prefix)) continue;
       consumers.push(...(await readConsumers(manager, config.name, state.last_seq)));
-      if (state.messages > 0) messages.push(...(await readMessages(nats, manager, config.name, state.last_seq)));
+      if (state.messages === 0) continue;
+      // One by one: a long run has more than fit on the stack.
+      for (const message of await readMessages(nats, manager, config.name, state.last_seq)) messages.push(message);
     }
     return { messages, consumers };
   } finally {
