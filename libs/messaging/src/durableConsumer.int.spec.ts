@@ -59,3 +59,24 @@ test("a consumer that is made anew behind a lost tail gets again what it had not
   for await (const { seq } of again) sequences.push(seq);
   expect(sequences).toEqual([3, 4, 5]);
 });
+
+test("a consumer that is given what is published at this moment is not taken for one that is ahead", async () => {
+  const consumer = await open();
+  const js = jetstream(nc);
+  const over = new AbortController();
+  const publish = async () => {
+    while (!over.signal.aborted) await js.publish("capstan.v1.t.job.job.x.1", "x");
+  };
+  const messages = await consumer.consume();
+  const acknowledge = async () => {
+    for await (const message of messages) message.ack();
+  };
+  const [publishing, acknowledging] = [publish(), acknowledge()];
+  for (let round = 0; round < 200; round += 1) {
+    expect(await recreateConsumersAhead(nc, "job", Number.POSITIVE_INFINITY)).toEqual([]);
+  }
+  over.abort();
+  await publishing;
+  messages.stop();
+  await acknowledging;
+});

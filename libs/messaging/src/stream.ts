@@ -92,19 +92,23 @@ export function startBehind({ ack_floor }: ConsumerInfo, lastSequence: number) {
 }
 
 /**
- * Consumers that have been given more than the stream holds, made anew behind what they have done of it; gives back their names. Before
- * 2.12 a server does not notice that a stream lost its tail, and they would pass over everything that takes the same numbers. Call it
- * before anything is published again.
+ * Consumers that have been given more than the stream holds, or held before it lost what came after `lastKept`, made anew behind what they
+ * have done of it; gives back their names. Before 2.12 a server does not notice that a stream lost its tail, and they would pass over
+ * everything that takes the same numbers. Call it before anything is published again.
  */
 export async function recreateConsumersAhead(
   nc: NatsConnection,
   context: string,
-  lastSequence: number,
+  lastKept: number,
 ): Promise<readonly string[]> {
   const manager = await jetstreamManager(nc, { checkAPI: false });
   const stream = streamName(context);
   const recreated: string[] = [];
-  for await (const consumer of manager.consumers.list(stream)) {
+  const consumers = await Array.fromAsync(manager.consumers.list(stream));
+  // Read after them: what is published and given out meanwhile puts nobody ahead.
+  const { state } = await manager.streams.info(stream);
+  const lastSequence = Math.min(state.last_seq, lastKept);
+  for (const consumer of consumers) {
     const { config, delivered, name } = consumer;
     if (delivered.stream_seq <= lastSequence || config.durable_name === undefined) continue;
     await manager.consumers.delete(stream, name);

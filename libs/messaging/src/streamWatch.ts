@@ -148,7 +148,7 @@ async function checkStream(
   const { context } = topology;
   const stream = streamName(context);
   const { created, lastSequence, takesBatches } = await ensureStream(nc, topology, log);
-  const recreated = await recreateConsumersAhead(nc, context, Math.min(lastSequence, lastKept));
+  const recreated = await recreateConsumersAhead(nc, context, lastKept);
   const { rows } = await db.query<{ created: Date }>("select created from broker_epoch where stream = $1", [stream]);
   const known = rows[0]?.created.getTime();
   const isSame = known === created.getTime();

@@ -4,9 +4,9 @@ import { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createMigratedDatabase, createTestLog, type TestDatabase } from "../../../test/support/database.ts";
 import { countRowsRead } from "../../../test/support/rowsRead.ts";
-import { sagaId } from "./runJob.ts";
+import { type Saga, sagaId } from "./runJob.ts";
 import { countLiveSagas, filterFields, listSagas } from "./sagaQueries.ts";
-import { claimOverdue, insertSagas, nextOverdueMs, saveSagas } from "./sagaStore.ts";
+import { claimOverdue, insertSagas, type Overdue, saveSagas } from "./sagaStore.ts";
 import { claimFirst } from "./waitingStore.ts";
 
 let database: TestDatabase;
@@ -57,14 +57,29 @@ test("looking for sagas that stand still reads nothing of those that go on", asy
     pool,
     sagas.map((saga) => ({ ...saga, stage: "STARTED", placed, wakeInMs: 60_000 })),
   );
-  expect(await countRowsRead(pool, "saga", (db) => claimOverdue(db, 256))).toBe(0);
-  let dueInMs: number | null = null;
+  let overdue: Overdue = { sagas: [], nextMs: null };
   const read = await countRowsRead(pool, "saga", async (db) => {
-    dueInMs = await nextOverdueMs(db);
+    overdue = await claimOverdue(db, 256);
   });
-  expect(read).toBe(1);
-  expect(dueInMs).toBeGreaterThan(50_000);
-  expect(dueInMs).toBeLessThanOrEqual(60_000);
+  expect(read).toBe(1); // the next, to know when to look again
+  expect(overdue.sagas).toEqual([]);
+  expect(overdue.nextMs).toBeGreaterThan(50_000);
+  expect(overdue.nextMs).toBeLessThanOrEqual(60_000);
+});
+
+test("those that stand still are claimed once, and the next of the others is told", async () => {
+  await wait(3);
+  const [first, ...others] = await claimFirst(pool, lane("any process"), 3);
+  await saveSagas(pool, [
+    { ...(first as Saga), stage: "STARTED", placed, wakeInMs: 20_000 },
+    ...others.map((saga) => ({ ...saga, stage: "STARTED" as const, placed, wakeInMs: 0 })),
+  ]);
+  const { sagas, nextMs } = await claimOverdue(pool, 256);
+  expect(sagas.map(({ id }) => id).sort()).toEqual(others.map(({ id }) => id).sort());
+  expect(nextMs).toBeLessThanOrEqual(20_000);
+  expect((await claimOverdue(pool, 256)).sagas).toEqual([]);
+  await pool.query("truncate saga");
+  expect(await claimOverdue(pool, 256)).toEqual({ sagas: [], nextMs: null });
 });
 
 test("the next of one key is found without reading what waits before it", async () => {

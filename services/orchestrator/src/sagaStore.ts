@@ -151,34 +151,45 @@ export const claimSeconds = 5;
 /** The same of a saga in any other stage: the calls that are made for it may take 10 s. */
 const wakeClaimSeconds = 12;
 
-/** Claims sagas whose stage has stood still for too long. The clock is read once, so that the index can be entered at it. */
-export async function claimOverdue(db: Db, limit: number): Promise<readonly Saga[]> {
-  const { rows } = await db.query<SagaRow>({
-    name: "claim_overdue",
-    text: `update orchestrator.saga s
-              set wakeup_time = clock_timestamp() + $2 * interval '1 second', version = s.version + 1
-             from (select id
-                     from orchestrator.saga
-                    where stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING')
-                      and wakeup_time <= (select clock_timestamp())
-                    order by wakeup_time
-                    limit $1
-                      for update skip locked) due
-            where s.id = due.id
-           returning s.*`,
-    values: [limit, wakeClaimSeconds],
-  });
-  return rows.map(sagaFromRow);
+/** Sagas whose stage has stood still for too long, and when to look again. */
+export interface Overdue {
+  readonly sagas: readonly Saga[];
+  /** Until the next that is not due yet; null if there is none. */
+  readonly nextMs: number | null;
 }
 
-/** Until the next of the sagas that `claimOverdue` looks at is due; null if there is none. */
-export async function nextOverdueMs(db: Db): Promise<number | null> {
-  const { rows } = await db.query<{ ms: number | null }>({
-    name: "next_overdue",
-    text: `select (extract(epoch from min(wakeup_time) - clock_timestamp()) * 1000)::float8 as ms
-             from orchestrator.saga where stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING')`,
+/** Claims sagas whose stage has stood still for too long. The clock is read once, so that the index can be entered at it. */
+export async function claimOverdue(db: Db, limit: number): Promise<Overdue> {
+  const { rows } = await db.query<(SagaRow | { readonly id: null }) & { readonly nextMs: number | null }>({
+    name: "claim_overdue",
+    text: `with clock as materialized (
+             select clock_timestamp() as time
+           ), due as (
+             select id
+               from orchestrator.saga
+              where stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING') and wakeup_time <= (select time from clock)
+              order by wakeup_time
+              limit $1
+                for update skip locked
+           ), claimed as (
+             update orchestrator.saga s
+                set wakeup_time = clock_timestamp() + $2 * interval '1 second', version = s.version + 1
+               from due
+              where s.id = due.id
+             returning s.*
+           )
+           select (select (extract(epoch from min(wakeup_time) - (select time from clock)) * 1000)::float8
+                     from orchestrator.saga
+                    where stage in ('RESERVED', 'STARTED', 'SETTLING', 'COMPENSATING')
+                      and wakeup_time > (select time from clock)) as "nextMs",
+                  claimed.*
+             from clock left join claimed on true`,
+    values: [limit, wakeClaimSeconds],
   });
-  return rows[0]?.ms ?? null;
+  return {
+    sagas: rows.flatMap((row) => (row.id === null ? [] : [sagaFromRow(row)])),
+    nextMs: rows[0]?.nextMs ?? null,
+  };
 }
 
 export async function loadSagas(db: Db, ids: readonly string[]): Promise<Map<string, Saga>> {

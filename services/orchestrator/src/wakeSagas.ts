@@ -3,9 +3,9 @@
  * queues want done about those that wait for too long.
  */
 import type { App, Loop } from "@capstan/service";
-import { driveSagas, type SagaDeps } from "./driveSagas.ts";
+import { driveSagas } from "./driveSagas.ts";
 import { followWaitRulesOnce, type WaitRuleDeps } from "./followWaitRules.ts";
-import { claimOverdue, nextOverdueMs } from "./sagaStore.ts";
+import { claimOverdue } from "./sagaStore.ts";
 
 const passLimit = 256;
 
@@ -21,23 +21,16 @@ export function startWaking(app: App, deps: WaitRuleDeps, intervalMs: number): L
     intervalMs: longestMs,
     once: async () => {
       const isMoreToFollow = await followWaitRulesOnce(deps);
-      const dueInMs = await nextOverdueMs(deps.pool);
-      const isMore = dueInMs !== null && dueInMs <= 0 && (await wakeSagasOnce(deps));
+      const { sagas, nextMs } = await claimOverdue(deps.pool, passLimit);
+      await driveSagas(
+        deps,
+        sagas.map((saga) => ({ saga, happened: [{ type: "overdue" }] })),
+      );
       clearTimeout(timer);
-      if (dueInMs !== null && dueInMs < longestMs) timer = setTimeout(() => loop.wake(), Math.max(dueInMs, intervalMs));
-      return isMore || isMoreToFollow;
+      if (nextMs !== null && nextMs < longestMs) timer = setTimeout(() => loop.wake(), Math.max(nextMs, intervalMs));
+      return sagas.length === passLimit || isMoreToFollow;
     },
   });
   app.onStop(() => clearTimeout(timer));
   return loop;
-}
-
-/** One pass; true when there may be more. */
-async function wakeSagasOnce(deps: SagaDeps): Promise<boolean> {
-  const sagas = await claimOverdue(deps.pool, passLimit);
-  await driveSagas(
-    deps,
-    sagas.map((saga) => ({ saga, happened: [{ type: "overdue" }] })),
-  );
-  return sagas.length === passLimit;
 }
