@@ -125,8 +125,9 @@ test("a stream that is deleted under way is read anew when it is there again", a
 });
 
 test("whoever was away reads on after the fact it saw last, at its own pace, and leaves nothing behind", async () => {
-  const { seen } = follow();
+  const { seen, openings } = follow();
   const id = uuidv7();
+  await eventually(() => expect(openings).toEqual(["same"]));
   await publish(id, 1_000);
   await eventually(() => expect(seen).toHaveLength(1_000));
   const place = seen[399]?.place;
