@@ -2,6 +2,7 @@ import { DomainError } from "@capstan/errors";
 import { uuidv7 } from "@capstan/postgres";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readSubject } from "../../../test/support/broker.ts";
+import { queryOnce } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { refusalOf } from "../../../test/support/jobs.ts";
 import { cancelling, ended, started, submitted } from "./fakeFacts.ts";
@@ -181,6 +182,27 @@ test("an operator moves only what is parked, and two of them move it once", asyn
   expect(outcomes.some(({ status }) => status === "fulfilled")).toBe(true);
   expect(await stageOf(orchestrator, parked)).toBe("RESERVED");
   await eventually(async () => expect(await factsOf(parked)).toEqual(["parked", "retried"]));
+});
+
+test("a page of large facts is cut so that it fits a message, and the next goes on where it ended", async () => {
+  const jobId = await startOne();
+  await queryOnce(
+    world.database.adminUrl,
+    `insert into orchestrator.event (aggregate_id, sequence, id, tenant, noun, event, correlation_id, causation_id, data)
+     select $1, n, gen_random_uuid(), 'default', 'saga', 'waiting', $2, '',
+            json_build_object('saga', json_build_object('message', repeat('x', 400000)))
+       from generate_series(1001, 1012) n`,
+    [idOf(jobId), jobId],
+  );
+  const pages: number[][] = [];
+  for (let pageToken = ""; pages.length === 0 || pageToken !== ""; ) {
+    const answer = await orchestrator.sagas.listSagaEvents({ jobId, pageSize: 1_000, pageToken });
+    expect(answer.events.every(({ data }) => data?.saga?.message.length === 400_000)).toBe(true);
+    pages.push(answer.events.map(({ sequence }) => sequence));
+    pageToken = answer.nextPageToken;
+  }
+  expect(pages.map((page) => page.length)).toEqual([5, 5, 2]);
+  expect(pages.flat()).toEqual(Array.from({ length: 12 }, (_, at) => 1_001 + at));
 });
 
 describe("by force", () => {

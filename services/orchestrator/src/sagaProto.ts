@@ -61,8 +61,9 @@ export function toMessage(
   });
 }
 
-export function factMessage({ id, event, sequence, time, data }: SagaFactRow): SagaFact {
-  return { id, type: `capstan.orchestrator.v1.saga.${event}`, sequence, time, data: SagaEvent.fromJSON(data) };
+export function factMessage({ id, event, sequence, time, json }: SagaFactRow): SagaFact {
+  const data = SagaEvent.fromJSON(JSON.parse(json));
+  return { id, type: `capstan.orchestrator.v1.saga.${event}`, sequence, time, data };
 }
 
 /**

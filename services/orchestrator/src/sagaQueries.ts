@@ -125,7 +125,8 @@ export interface SagaFactRow {
   readonly time: Date;
   /** Microseconds, for cursors. */
   readonly timeText: string;
-  readonly data: unknown;
+  /** Of the event's message. */
+  readonly json: string;
 }
 
 /** The facts of all sagas of a job, oldest first. */
@@ -136,7 +137,7 @@ export async function listSagaFacts(
   const [time = null, sagaId = null, sequence = null] = query.cursor ?? [];
   const { rows } = await db.query<SagaFactRow>({
     name: "list_saga_facts",
-    text: `select e.aggregate_id as "sagaId", e.sequence, e.id, e.event, e.time, e.data,
+    text: `select e.aggregate_id as "sagaId", e.sequence, e.id, e.event, e.time, e.data::text as json,
                   to_char(e.time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "timeText"
              from orchestrator.saga s
              join orchestrator.event e on e.aggregate_id = s.id

@@ -1,7 +1,7 @@
 /** The RPCs for operators: look at sagas, move parked ones, handle dead letters again. */
 
 import { DomainError, type FieldViolation, invalid, notFound } from "@capstan/errors";
-import { type Call, decodePageToken, encodePageToken, pageSize, parseFilter, unary } from "@capstan/grpc";
+import { type Call, decodePageToken, encodePageToken, fitPage, pageSize, parseFilter, unary } from "@capstan/grpc";
 import { listDeadLetters, type ReceivedFact, replayDeadLetters } from "@capstan/messaging";
 import { isUuid } from "@capstan/postgres";
 import type { SagaCounts, SagaServiceServer } from "@capstan/proto/capstan/orchestrator/v1/saga_service.ts";
@@ -126,8 +126,8 @@ export function createSagaService(options: SagaServiceOptions): SagaServiceServe
         cursor: decodePageToken(pageToken, query),
         limit: limit + 1,
       });
-      const page = facts.slice(0, limit);
-      const last = facts.length > limit ? page.at(-1) : undefined;
+      const page = fitPage(facts, limit, ({ json }) => Buffer.byteLength(json));
+      const last = facts.length > page.length ? page.at(-1) : undefined;
       const cursor = last === undefined ? null : [last.timeText, last.sagaId, String(last.sequence)];
       return {
         events: page.map(factMessage),
