@@ -162,7 +162,6 @@ export const passedBy: Readonly<Record<string, string>> = {
   "call ReadJobEvents": "only where the reconciler has found something",
   "answer ReadJobEvents": "only where the reconciler has found something",
   "backend DOCKER.probe": "only where an engine answers, and nothing is run on it here",
-  "backend DOCKER.lookAgain": "only where an engine answers, and nothing is run on it here",
   "backend DOCKER.list": "only where an engine answers, and nothing is run on it here",
   "answer GetJob": "nothing is changed",
 };

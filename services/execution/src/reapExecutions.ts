@@ -3,9 +3,10 @@
  * execution is removed; an execution that is held on paper and not known is taken up or ended; one whose object has ended without
  * a word is looked at again. Whatever crashed where, this is what cleans up after it.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Pool, TellRepair } from "@capstan/postgres";
 import type { App, Loop } from "@capstan/service";
-import type { AnyEnd, Backend } from "./backends/backend.ts";
+import type { AnyEnd, Backend, Listing } from "./backends/backend.ts";
 import type { Backends } from "./backends.ts";
 import { findKept } from "./executionStore.ts";
 import type { Runner } from "./runner.ts";
@@ -25,28 +26,49 @@ export interface ReapOptions {
 /** So long after its end an object is still being removed by its runner. */
 const removalMs = 5_000;
 
+/** A pass waits no longer for its visits. One that takes longer goes on, and its engine is left out until it has ended. */
+const patienceMs = 2_000;
+
 export function startReaper(options: ReapOptions): Loop {
+  // Never two visits to one engine: the second would take for silent what had no time to tell anything.
+  const visited = new Set<Backend<AnyEnd>>();
+
+  async function visit(backend: Backend<AnyEnd>): Promise<void> {
+    if (visited.has(backend)) return;
+    visited.add(backend);
+    await visitOnce(backend, options).finally(() => visited.delete(backend));
+  }
+
   return options.app.startLoop({
     name: "reap-executions",
     intervalMs: options.intervalMs,
     once: async () => {
       await reclaimOnce(options);
-      for (const backend of await options.backends.opened()) {
-        await reapOnce(backend, options);
-        await lookAgainOnce(backend, options);
-      }
+      // Side by side: an engine that hangs must not hold up the others.
+      const visits = Promise.all((await options.backends.opened()).map(visit));
+      await Promise.race([visits, delay(patienceMs, undefined, { ref: false })]);
     },
   });
 }
 
 /** An engine that does not answer is left for the next pass: its health tells. */
-async function reapOnce(backend: Backend<AnyEnd>, { app, pool, tell }: ReapOptions): Promise<void> {
-  const listed = await backend.list().catch(() => []);
-  if (listed.length === 0) return;
+async function visitOnce(backend: Backend<AnyEnd>, options: ReapOptions): Promise<void> {
+  const listing = await backend.list().catch(() => null);
+  if (listing === null) return;
+  await lookAgainOnce(listing, options);
+  await reapOnce(backend, listing, options);
+}
+
+async function reapOnce(
+  backend: Backend<AnyEnd>,
+  { executionIds }: Listing,
+  { app, pool, tell }: ReapOptions,
+): Promise<void> {
+  if (executionIds.length === 0) return;
   // Read after listing: what was listed was recorded before, so what is not live now is over.
-  const kept = await findKept(pool, listed, removalMs);
+  const kept = await findKept(pool, executionIds, removalMs);
   const removed: string[] = [];
-  for (const id of listed.filter((each) => !kept.has(each))) {
+  for (const id of executionIds.filter((each) => !kept.has(each))) {
     try {
       await backend.remove(id);
       removed.push(id);
@@ -59,8 +81,8 @@ async function reapOnce(backend: Backend<AnyEnd>, { app, pool, tell }: ReapOptio
 }
 
 /** What its backend follows over a connection that may be dead and not know it. */
-async function lookAgainOnce(backend: Backend<AnyEnd>, { tell }: ReapOptions): Promise<void> {
-  const refs = (await backend.lookAgain?.().catch(() => [])) ?? [];
+async function lookAgainOnce(listing: Listing, { tell }: ReapOptions): Promise<void> {
+  const refs = listing.lookAgain?.() ?? [];
   if (refs.length === 0) return;
   await tell({
     repair: "look-again",

@@ -108,6 +108,17 @@ export interface Running<E = Exit> {
 /** Output bytes that are already stored, per stream; an adopted object's output goes on after them. */
 export type StoredBytes = Readonly<Record<OutputStream, number>>;
 
+/** What a place has. */
+export interface Listing {
+  /** Of all our objects, running or not, whoever started them. */
+  readonly executionIds: readonly string[];
+  /**
+   * Compares what was followed before with what was found, and looks again at what has ended or is gone without a word; gives back
+   * which. It takes two listings to tell that nothing comes any more. Only where there is a connection that may be dead and not know it.
+   */
+  lookAgain?(): readonly string[];
+}
+
 /** One place that runs workloads; `E` is what it knows of their ends. */
 export interface Backend<E = Exit> {
   /** Throws {@link BackendUnavailable} when the place is not reachable. */
@@ -126,13 +137,7 @@ export interface Backend<E = Exit> {
   ): Promise<Running<E>>;
   /** Takes over what still runs, or has exited and is not removed; null when there is nothing (left). */
   adopt(executionId: string, sink: OutputSink, stored: StoredBytes): Promise<Running<E> | null>;
-  /** Execution ids of all our objects, running or not, whoever started them. */
-  list(): Promise<readonly string[]>;
-  /**
-   * Compares what it follows with what its engine has, and looks again at what has ended or is gone without a word; gives back which.
-   * Only where there is a connection that may be dead and not know it.
-   */
-  lookAgain?(): Promise<readonly string[]>;
+  list(): Promise<Listing>;
   /** Kills and removes whatever there is; absent is fine. Called after the end is committed, and to reap. */
   remove(executionId: string): Promise<void>;
   /** Lets go. What can outlive its runner (containers) goes on and tells nothing any more; what cannot (processes) is killed. */

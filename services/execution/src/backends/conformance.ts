@@ -264,9 +264,9 @@ export function describeBackend(subject: Subject): void {
       const over = await start(shell("exit 0"));
       await over.running.exited;
       const ids = [running.workload.executionId, over.workload.executionId];
-      expect(await backend.list()).toEqual(expect.arrayContaining(ids));
+      expect((await backend.list()).executionIds).toEqual(expect.arrayContaining(ids));
       for (const id of [...ids, ...ids, randomUUID()]) await backend.remove(id);
-      const listed = await backend.list();
+      const { executionIds: listed } = await backend.list();
       expect(ids.filter((id) => listed.includes(id))).toEqual([]);
       expect(ids.flatMap(findProcesses)).toEqual([]);
     });

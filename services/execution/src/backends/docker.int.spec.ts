@@ -30,7 +30,8 @@ describe.skipIf(missing !== null)("the docker backend", () => {
     backend = open();
   });
   afterAll(async () => {
-    await Promise.all((await backend.list()).map((executionId) => backend.remove(executionId)));
+    const { executionIds } = await backend.list();
+    await Promise.all(executionIds.map((executionId) => backend.remove(executionId)));
     await backend.close();
   });
 
@@ -116,7 +117,7 @@ describe.skipIf(missing !== null)("the docker backend", () => {
     const workload = shell("true", { memoryMib: 1 });
     const refused = backend.start(workload, createMemorySink());
     await expect(refused).rejects.toMatchObject({ name: "StartRefused", reason: "START_FAILED" });
-    expect(await backend.list()).not.toContain(workload.executionId);
+    expect((await backend.list()).executionIds).not.toContain(workload.executionId);
   });
 
   test("a container that was created and not started is started by the repeated start", async () => {
@@ -164,9 +165,9 @@ describe.skipIf(missing !== null)("the docker backend", () => {
     const distant = open(`tcp://127.0.0.1:${proxy.port}`);
     const [sink, workload] = [createMemorySink(), shell("echo first; sleep 1; echo last; exit 7")];
     const [silent, removed] = [shell("sleep 1000"), shell("sleep 1000")];
-    const running = await distant.start(workload, sink);
     const gone = await distant.start(removed, createMemorySink());
     await distant.start(silent, createMemorySink());
+    const running = await distant.start(workload, sink); // last, because it does not wait
     await eventually(() => expect(sink.text("stdout")).toBe("first\n"));
     proxy.freeze();
     await backend.remove(removed.executionId);
@@ -175,12 +176,13 @@ describe.skipIf(missing !== null)("the docker backend", () => {
       expect(State.Running).toBe(false);
     });
     const lost = expect(gone.exited).rejects.toBeInstanceOf(BackendLost);
-    expect(await distant.lookAgain?.()).toEqual([]); // what it has not told yet may be on its way
-    expect(await distant.lookAgain?.()).toEqual([workload.executionId, removed.executionId]);
+    const lookAgain = async () => (await distant.list()).lookAgain?.();
+    expect(await lookAgain()).toEqual([]); // what it has not told yet may be on its way
+    expect(await lookAgain()).toEqual([removed.executionId, workload.executionId]);
     expect((await running.exited).exitCode).toBe(7);
     expect(sink.text("stdout")).toBe("first\nlast\n");
     await lost;
-    expect(await distant.lookAgain?.()).toEqual([]);
+    expect(await lookAgain()).toEqual([]);
     for (const { executionId } of [workload, silent]) await distant.remove(executionId);
     await distant.close();
     proxy.cut();
@@ -190,7 +192,7 @@ describe.skipIf(missing !== null)("the docker backend", () => {
     const workload = shell("true");
     await (await backend.start(workload, createMemorySink())).exited;
     const stranger = openDockerBackend({ address: "", installation: "another" });
-    expect(await stranger.list()).not.toContain(workload.executionId);
+    expect((await stranger.list()).executionIds).not.toContain(workload.executionId);
     await stranger.close();
   });
 

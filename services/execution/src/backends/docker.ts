@@ -9,6 +9,7 @@ import type { Container, ContainerCreateOptions, ContainerInspectInfo } from "do
 import {
   type Backend,
   BackendUnavailable,
+  type Listing,
   type OutputSink,
   objectName,
   type Running,
@@ -114,13 +115,16 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
     running.delete(executionId);
     followed.delete(executionId);
   };
-  const listOurs = async () => {
+  const list = async (): Promise<Listing> => {
+    const before = [...followed]; // what is started while it is listed may not be in the list
     const filters = JSON.stringify({ label: [`${INSTALLATION_LABEL}=${installation}`] });
     const found = await callEngine((abortSignal) => engine.listContainers({ all: true, filters, abortSignal }));
-    return found.flatMap(({ Labels, State }) => {
-      const executionId = Labels[EXECUTION_LABEL];
-      return executionId === undefined ? [] : [{ executionId, hasEnded: ended.has(State) }];
-    });
+    const idsOf = (containers: typeof found) => containers.flatMap(({ Labels }) => Labels[EXECUTION_LABEL] ?? []);
+    const alive = new Set(idsOf(found.filter(({ State }) => !ended.has(State))));
+    return {
+      executionIds: idsOf(found),
+      lookAgain: () => before.filter(([id, one]) => !alive.has(id) && one.lookAgain()).map(([id]) => id),
+    };
   };
   /** One object is followed once, however often it is asked for. */
   const once = (executionId: string, open: () => Promise<Running>): Promise<Running> => {
@@ -144,14 +148,7 @@ export function openDockerBackend({ address, installation }: DockerBackendConfig
       if (found === null || found.State.Status === "created") return null;
       return once(executionId, async () => takeOver(executionId, found, sink, stored));
     },
-    list: async () => (await listOurs()).map(({ executionId }) => executionId),
-    lookAgain: async () => {
-      const before = [...followed]; // what is started while it is listed may not be in the list
-      if (before.length === 0) return [];
-      const listed = await listOurs();
-      const alive = new Set(listed.filter(({ hasEnded }) => !hasEnded).map(({ executionId }) => executionId));
-      return before.filter(([id, one]) => !alive.has(id) && one.lookAgain()).map(([id]) => id);
-    },
+    list,
     remove,
     close: async () => {
       closing.abort();

@@ -16,9 +16,7 @@ export function failingBackend(failpoints: Failpoints, kind: ProviderKind, backe
     ...running,
     stop: (...why) => failing("stop", () => running.stop(...why)),
   });
-  const { lookAgain } = backend;
   return {
-    ...(lookAgain === undefined ? {} : { lookAgain: () => failing("lookAgain", lookAgain) }),
     probe: (signal) => failing("probe", () => backend.probe(signal)),
     // It hangs no longer than its caller wants it, as the port asks.
     start: (workload, sink, stopping, onPull) =>

@@ -70,7 +70,7 @@ export async function openProcessBackend(config: ProcessBackendConfig): Promise<
       return started;
     },
     adopt: async (executionId) => (await running.get(executionId)?.catch(() => null)) ?? null,
-    list: async () => [...running.keys()],
+    list: async () => ({ executionIds: [...running.keys()] }),
     remove: async (executionId) => {
       const known = await running.get(executionId)?.catch(() => null);
       await known?.stop(0);

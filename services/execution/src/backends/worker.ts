@@ -11,7 +11,7 @@ export function openWorkerBackend(workers: Workers): Backend<HandlerEnd> {
     probe: async () => ({ version: "" }),
     start: (workload, sink, stopping) => workers.start(workload, wantedOf(workload), sink, stopping),
     adopt: (executionId, sink) => workers.adopt(executionId, sink),
-    list: async () => workers.list(),
+    list: async () => ({ executionIds: workers.list() }),
     remove: async (executionId) => workers.forget(executionId),
     close: async () => workers.clear(),
   };
