@@ -4,26 +4,13 @@ import { ScheduleSpec } from "@capstan/proto/capstan/job/v1/schedule.ts";
 import { JobSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import { TemplateSpec } from "@capstan/proto/capstan/job/v1/template.ts";
 import { connect } from "@nats-io/transport-node";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { afterAll, expect, test } from "vitest";
+import { createTestDatabase, queryOnce } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
-import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
-import { factsOf, report, reportOf, startTestService, type TestService } from "./startTestService.ts";
+import { factsOf, report, reportOf, startTestPair, startTestService, type TestService } from "./startTestService.ts";
 
-let database: TestDatabase;
-let nats: TestNats;
-let first: TestService;
-let second: TestService;
-
-beforeAll(async () => {
-  [database, nats] = await Promise.all([createTestDatabase("job"), startTestNats()]);
-  [first, second] = await Promise.all([startTestService(database, nats.url), startTestService(database, nats.url)]);
-});
-
-afterAll(async () => {
-  await Promise.all([first.end("SIGTERM"), second.end("SIGTERM")]);
-  await Promise.all([database.drop(), nats.release()]);
-});
+const { database, nats, first, second, stop } = await startTestPair();
+afterAll(stop);
 
 const job = JobSpec.fromPartial({ steps: [{ command: ["true"] }] });
 

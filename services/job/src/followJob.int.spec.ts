@@ -1,24 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../../../test/support/database.ts";
+import { afterAll, expect, test } from "vitest";
 import { eventually } from "../../../test/support/eventually.ts";
 import { getJob, refusalOf, seconds, shortType, submit } from "../../../test/support/jobs.ts";
-import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
-import { factsOf, report, reportOf, startTestService, type TestService } from "./startTestService.ts";
+import { factsOf, report, reportOf, startTestPair, type TestService } from "./startTestService.ts";
 
-let database: TestDatabase;
-let nats: TestNats;
-let first: TestService;
-let second: TestService;
-
-beforeAll(async () => {
-  [database, nats] = await Promise.all([createTestDatabase("job"), startTestNats()]);
-  [first, second] = await Promise.all([startTestService(database, nats.url), startTestService(database, nats.url)]);
-});
-
-afterAll(async () => {
-  await Promise.all([first.end("SIGTERM"), second.end("SIGTERM")]);
-  await Promise.all([database.drop(), nats.release()]);
-});
+const { database, first, second, stop } = await startTestPair();
+afterAll(stop);
 
 const truth = { command: ["true"] };
 

@@ -1,28 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { openPool } from "@capstan/postgres";
 import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { createTestDatabase, createTestLog, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { afterAll, expect, onTestFinished, test } from "vitest";
+import { createTestLog, queryOnce } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { getJob, refusalOf, seconds, submit } from "../../../test/support/jobs.ts";
-import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import { type LiveJob, listOpenAttempts, type OpenAttempt, type OpenAttemptPage } from "./openAttemptQueries.ts";
-import { factsOf, report, reportOf, startTestService, type TestService } from "./startTestService.ts";
+import { factsOf, report, reportOf, startTestPair } from "./startTestService.ts";
 
-let database: TestDatabase;
-let nats: TestNats;
-let first: TestService;
-let second: TestService;
-
-beforeAll(async () => {
-  [database, nats] = await Promise.all([createTestDatabase("job"), startTestNats()]);
-  [first, second] = await Promise.all([startTestService(database, nats.url), startTestService(database, nats.url)]);
-});
-
-afterAll(async () => {
-  await Promise.all([first.end("SIGTERM"), second.end("SIGTERM")]);
-  await Promise.all([database.drop(), nats.release()]);
-});
+const { database, first, second, stop } = await startTestPair();
+afterAll(stop);
 
 const truth = { command: ["true"] };
 const retried = { ...truth, retry: { maxAttempts: 3, initialBackoff: seconds(3_600) } };

@@ -1,25 +1,12 @@
 /** How deep a queue may be, with two replicas that are submitted to at once. */
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { afterAll, expect, test } from "vitest";
+import { queryOnce } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { refusalOf, requestOf } from "../../../test/support/jobs.ts";
-import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
-import { report, reportOf, startTestService, type TestService } from "./startTestService.ts";
+import { report, reportOf, startTestPair } from "./startTestService.ts";
 
-let database: TestDatabase;
-let nats: TestNats;
-let first: TestService;
-let second: TestService;
-
-beforeAll(async () => {
-  [database, nats] = await Promise.all([createTestDatabase("job"), startTestNats()]);
-  [first, second] = await Promise.all([startTestService(database, nats.url), startTestService(database, nats.url)]);
-});
-
-afterAll(async () => {
-  await Promise.all([first.end("SIGTERM"), second.end("SIGTERM")]);
-  await Promise.all([database.drop(), nats.release()]);
-});
+const { database, first, second, stop } = await startTestPair();
+afterAll(stop);
 
 const truth = { command: ["true"] };
 const limit = (queue: string, maxDepth: number, drainPerSecond = 0) =>

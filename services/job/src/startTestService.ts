@@ -10,8 +10,9 @@ import { JobServiceClient, SubmitJobRequest } from "@capstan/proto/capstan/job/v
 import { ScheduleServiceClient } from "@capstan/proto/capstan/job/v1/schedule_service.ts";
 import { TemplateServiceClient } from "@capstan/proto/capstan/job/v1/template_service.ts";
 import { bareEnv } from "../../../test/support/bareEnv.ts";
-import { queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
 import type { JobPart, StepPart } from "../../../test/support/jobs.ts";
+import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import { createServiceProcess } from "../../../test/support/serviceProcess.ts";
 
 export interface TestService {
@@ -48,6 +49,32 @@ export async function startTestService(database: TestDatabase, natsUrl: string):
       templates.close();
       schedules.close();
       return service.kill(signal);
+    },
+  };
+}
+
+export interface TestPair {
+  readonly database: TestDatabase;
+  readonly nats: TestNats;
+  readonly first: TestService;
+  readonly second: TestService;
+  /** Ends all of it. */
+  stop(): Promise<void>;
+}
+
+/** Two replicas on a database and a broker of their own. */
+export async function startTestPair(): Promise<TestPair> {
+  const [database, nats] = await Promise.all([createTestDatabase("job"), startTestNats()]);
+  const start = () => startTestService(database, nats.url);
+  const [first, second] = await Promise.all([start(), start()]);
+  return {
+    database,
+    nats,
+    first,
+    second,
+    async stop() {
+      await Promise.all([first.end("SIGTERM"), second.end("SIGTERM")]);
+      await Promise.all([database.drop(), nats.release()]);
     },
   };
 }

@@ -2,35 +2,22 @@
 import type { Job } from "@capstan/proto/capstan/job/v1/job.ts";
 import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
 import { CreateTemplateRequest } from "@capstan/proto/capstan/job/v1/template_service.ts";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { afterAll, expect, test } from "vitest";
+import { queryOnce } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { getJob, type JobPart, seconds, untilEnded } from "../../../test/support/jobs.ts";
-import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import {
   report,
   reportOf,
   type Steps,
+  startTestPair,
   startTestService,
   stepNamed,
   submitSteps,
-  type TestService,
 } from "./startTestService.ts";
 
-let database: TestDatabase;
-let nats: TestNats;
-let first: TestService;
-let second: TestService;
-
-beforeAll(async () => {
-  [database, nats] = await Promise.all([createTestDatabase("job"), startTestNats()]);
-  [first, second] = await Promise.all([startTestService(database, nats.url), startTestService(database, nats.url)]);
-});
-
-afterAll(async () => {
-  await Promise.all([first.end("SIGTERM"), second.end("SIGTERM")]);
-  await Promise.all([database.drop(), nats.release()]);
-});
+const { database, nats, first, second, stop } = await startTestPair();
+afterAll(stop);
 
 async function publish(name: string, job: JobPart & { readonly steps: Steps }): Promise<void> {
   const part = { name, spec: { job: { name, ...job } } };

@@ -4,27 +4,14 @@ import type { Step } from "@capstan/proto/capstan/job/v1/job.ts";
 import { JobEvent } from "@capstan/proto/capstan/job/v1/job_event.ts";
 import type { ExecutionReport } from "@capstan/proto/capstan/job/v1/job_internal_service.ts";
 import { SubmitJobRequest } from "@capstan/proto/capstan/job/v1/job_service.ts";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { createTestDatabase, queryOnce, type TestDatabase } from "../../../test/support/database.ts";
+import { afterAll, expect, test } from "vitest";
+import { queryOnce } from "../../../test/support/database.ts";
 import { eventually } from "../../../test/support/eventually.ts";
 import { getJob, type JobPart, refusalOf, type StepPart } from "../../../test/support/jobs.ts";
-import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
-import { factsOf, report, reportOf, startTestService, type TestService } from "./startTestService.ts";
+import { factsOf, report, reportOf, startTestPair } from "./startTestService.ts";
 
-let database: TestDatabase;
-let nats: TestNats;
-let first: TestService;
-let second: TestService;
-
-beforeAll(async () => {
-  [database, nats] = await Promise.all([createTestDatabase("job"), startTestNats()]);
-  [first, second] = await Promise.all([startTestService(database, nats.url), startTestService(database, nats.url)]);
-});
-
-afterAll(async () => {
-  await Promise.all([first.end("SIGTERM"), second.end("SIGTERM")]);
-  await Promise.all([database.drop(), nats.release()]);
-});
+const { database, first, second, stop } = await startTestPair();
+afterAll(stop);
 
 async function submit(steps: readonly StepPart[], job: JobPart = {}) {
   const spec = { name: "example", ...job, steps: steps.map((step) => ({ handler: "work", ...step })) };
