@@ -1,12 +1,11 @@
 /** Facts on their whole way, from the log of one schema over a real nats-server to a consumer. */
 import { DomainError, invalid } from "@capstan/errors";
-import { type Pool, uuidv7 } from "@capstan/postgres";
+import { uuidv7 } from "@capstan/postgres";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { headers, type NatsConnection } from "@nats-io/transport-node";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { eventually } from "../../../test/support/eventually.ts";
 import { exampleFact, exampleFacts } from "../../../test/support/facts.ts";
-import type { TestNats } from "../../../test/support/nats.ts";
 import { connectNats } from "./connection.ts";
 import { consumeFacts } from "./consumer.ts";
 import { insertDeadLetter, listDeadLetters, replayDeadLetters } from "./deadLetter.ts";
@@ -14,28 +13,21 @@ import type { ReceivedFact } from "./receivedFact.ts";
 import { firstArrivals, oneTo, startTestFlow, type TestFlow } from "./startTestFlow.ts";
 
 let flow: TestFlow;
-let nats: TestNats;
-let pool: Pool;
-let nc: NatsConnection;
-let log: TestFlow["log"];
-let publish: TestFlow["publish"];
-let consume: TestFlow["consume"];
 
 beforeEach(async () => {
   flow = await startTestFlow();
-  ({ nats, pool, nc, log, publish, consume } = flow);
 });
 
 afterEach(() => flow.stop());
 
 async function ackPending(): Promise<number> {
-  return (await (await jetstreamManager(nc)).consumers.info("CAPSTAN_JOB", "orchestrator")).num_ack_pending;
+  return (await (await jetstreamManager(flow.nc)).consumers.info("CAPSTAN_JOB", "orchestrator")).num_ack_pending;
 }
 
 test("a fact arrives as it was written, once, and is acked", async () => {
-  const { received, consumer } = consume();
+  const { received, consumer } = flow.consume();
   const fact = exampleFact({ correlationId: uuidv7(), causationId: uuidv7(), traceparent: "00-a-b-01" });
-  await publish(fact);
+  await flow.publish(fact);
   await eventually(() => expect(received).toHaveLength(1));
   const { isTerminal, ...same } = fact;
   expect(received[0]).toMatchObject({
@@ -54,8 +46,8 @@ test("facts of one aggregate arrive in their order, many aggregates at a time, i
   const sizes: number[] = [];
   const received: ReceivedFact[] = [];
   const ids = Array.from({ length: 100 }, () => uuidv7());
-  await publish(...ids.flatMap((id) => exampleFacts(id, 10)));
-  consume({
+  await flow.publish(...ids.flatMap((id) => exampleFacts(id, 10)));
+  flow.consume({
     handle: async (facts) => {
       sizes.push(facts.length);
       received.push(...facts);
@@ -68,9 +60,9 @@ test("facts of one aggregate arrive in their order, many aggregates at a time, i
 });
 
 test("a consumer that begins later gets everything, and only what it filters for", async () => {
-  await publish(exampleFact(), exampleFact({ noun: "step", event: "succeeded" }));
-  const everything = consume();
-  const steps = consume({ durable: "steps", filterSubjects: ["capstan.v1.*.job.step.>"] });
+  await flow.publish(exampleFact(), exampleFact({ noun: "step", event: "succeeded" }));
+  const everything = flow.consume();
+  const steps = flow.consume({ durable: "steps", filterSubjects: ["capstan.v1.*.job.step.>"] });
   await eventually(() => expect(everything.received).toHaveLength(2));
   await eventually(() => expect(steps.received.map((fact) => fact.type)).toEqual(["capstan.job.v1.step.succeeded"]));
 });
@@ -78,10 +70,10 @@ test("a consumer that begins later gets everything, and only what it filters for
 test("a consumer that is started again may filter for more, for less, and for everything", async () => {
   const filters = ["job.job.submitted", "job.step.*", "job.job.cancelling"].map((fact) => `capstan.v1.*.${fact}.*`);
   for (const filterSubjects of [filters.slice(0, 2), filters, filters.slice(0, 1), filters.slice(1), []]) {
-    const { received, consumer } = consume({ durable: "changing", filterSubjects });
+    const { received, consumer } = flow.consume({ durable: "changing", filterSubjects });
     await eventually(() => expect(consumer.isHealthy()).toBe(true));
     const [wanted, other] = [exampleFact({ event: "submitted" }), exampleFact({ noun: "step", event: "ready" })];
-    await publish(wanted, other, exampleFact({ event: "cancelling" }));
+    await flow.publish(wanted, other, exampleFact({ event: "cancelling" }));
     const has = (part: string) => filterSubjects.length === 0 || filterSubjects.some((each) => each.includes(part));
     const expected = [has("submitted"), has("step"), has("cancelling")].filter(Boolean).length;
     await eventually(() => expect(received).toHaveLength(expected));
@@ -90,8 +82,8 @@ test("a consumer that is started again may filter for more, for less, and for ev
 });
 
 test("two replicas share the facts", async () => {
-  const replicas = [consume({ maxBatch: 5 }), consume({ maxBatch: 5 })];
-  await publish(...Array.from({ length: 200 }, () => exampleFact()));
+  const replicas = [flow.consume({ maxBatch: 5 }), flow.consume({ maxBatch: 5 })];
+  await flow.publish(...Array.from({ length: 200 }, () => exampleFact()));
   await eventually(() => expect(replicas.flatMap(({ received }) => received)).toHaveLength(200));
   expect(new Set(replicas.flatMap(({ received }) => received.map((fact) => fact.id))).size).toBe(200);
 });
@@ -105,11 +97,11 @@ test("a poisoned fact becomes one dead letter, the others are handled, and it ca
     if (!isCured && batch.some((fact) => fact.id === poison)) throw invalid([{ field: "spec", description: "is bad" }]);
     handled.push(...batch.map((fact) => fact.id));
   };
-  consume({ handle });
-  await publish(...facts);
+  flow.consume({ handle });
+  await flow.publish(...facts);
   await eventually(() => expect(handled).toHaveLength(19));
   const [letter, ...more] = await eventually(async () => {
-    const letters = await listDeadLetters(pool, 10, null);
+    const letters = await listDeadLetters(flow.pool, 10, null);
     expect(letters).toHaveLength(1);
     return letters;
   });
@@ -122,12 +114,12 @@ test("a poisoned fact becomes one dead letter, the others are handled, and it ca
   await eventually(async () => expect(await ackPending()).toBe(0));
 
   const ids = [letter?.id ?? ""];
-  expect(await replayDeadLetters(pool, ids, handle)).toEqual([]);
+  expect(await replayDeadLetters(flow.pool, ids, handle)).toEqual([]);
   isCured = true;
-  expect(await replayDeadLetters(pool, ids, handle)).toEqual(ids);
-  expect(await replayDeadLetters(pool, ids, handle)).toEqual([]);
+  expect(await replayDeadLetters(flow.pool, ids, handle)).toEqual(ids);
+  expect(await replayDeadLetters(flow.pool, ids, handle)).toEqual([]);
   expect(handled.at(-1)).toBe(poison);
-  expect(await listDeadLetters(pool, 10, null)).toEqual([]);
+  expect(await listDeadLetters(flow.pool, 10, null)).toEqual([]);
 });
 
 test("dead letters are listed oldest first, page after page", async () => {
@@ -139,44 +131,46 @@ test("dead letters are listed oldest first, page after page", async () => {
     data: Buffer.of(),
   };
   for (const streamSequence of [1, 2, 3, 4, 5]) {
-    await insertDeadLetter(pool, { ...message, streamSequence, deliveries: 1 }, "why");
+    await insertDeadLetter(flow.pool, { ...message, streamSequence, deliveries: 1 }, "why");
   }
-  const first = await listDeadLetters(pool, 3, null);
-  const second = await listDeadLetters(pool, 3, first.at(-1)?.cursor ?? null);
+  const first = await listDeadLetters(flow.pool, 3, null);
+  const second = await listDeadLetters(flow.pool, 3, first.at(-1)?.cursor ?? null);
   expect([...first, ...second].map(({ streamSequence }) => streamSequence)).toEqual([1, 2, 3, 4, 5]);
 });
 
 test("a message that is no fact becomes a dead letter at once", async () => {
-  const { received } = consume();
-  await publish(exampleFact());
+  const { received } = flow.consume();
+  await flow.publish(exampleFact());
   await eventually(() => expect(received).toHaveLength(1));
   const list = headers();
   list.set("ce-type", "com.example.other");
-  await jetstream(nc).publish("capstan.v1.default.job.job.submitted.x", "not json", { headers: list });
-  await publish(exampleFact());
+  await jetstream(flow.nc).publish("capstan.v1.default.job.job.submitted.x", "not json", { headers: list });
+  await flow.publish(exampleFact());
   await eventually(() => expect(received).toHaveLength(2));
-  expect(await listDeadLetters(pool, 10, null)).toMatchObject([{ error: expect.stringContaining("is none of ours") }]);
+  expect(await listDeadLetters(flow.pool, 10, null)).toMatchObject([
+    { error: expect.stringContaining("is none of ours") },
+  ]);
 });
 
 test("facts that fail for a while are handled in their order when that is over", async () => {
   let failures = 3;
   const received: ReceivedFact[] = [];
-  consume({
+  flow.consume({
     handle: async (facts) => {
       if (failures-- > 0) throw new DomainError({ code: "UNAVAILABLE", reason: "DOWN", message: "down" });
       received.push(...facts);
     },
   });
   const id = uuidv7();
-  await publish(...exampleFacts(id, 50));
+  await flow.publish(...exampleFacts(id, 50));
   await eventually(() => expect(received).toHaveLength(50));
   expect(firstArrivals(received, id)).toEqual(oneTo(50));
-  expect(log.lines.filter(({ message }) => message.startsWith("facts cannot be handled"))).toHaveLength(1);
+  expect(flow.log.lines.filter(({ message }) => message.startsWith("facts cannot be handled"))).toHaveLength(1);
 });
 
 test("work that takes longer than the ack wait is done once", async () => {
   let calls = 0;
-  consume({
+  flow.consume({
     ackWaitMs: 500,
     handle: async () => {
       calls += 1;
@@ -184,7 +178,7 @@ test("work that takes longer than the ack wait is done once", async () => {
       await eventually(() => expect(Date.now() - start).toBeGreaterThan(1_500));
     },
   });
-  await publish(exampleFact());
+  await flow.publish(exampleFact());
   await eventually(() => expect(calls).toBe(1));
   await eventually(async () => expect(await ackPending()).toBe(0));
   expect(calls).toBe(1);
@@ -192,34 +186,34 @@ test("work that takes longer than the ack wait is done once", async () => {
 
 test("a consumer gets the ack wait it is told, also when it was there before with another", async () => {
   const ackWaitMs = async () => {
-    const { config } = await (await jetstreamManager(nc)).consumers.info("CAPSTAN_JOB", "orchestrator");
+    const { config } = await (await jetstreamManager(flow.nc)).consumers.info("CAPSTAN_JOB", "orchestrator");
     return (config.ack_wait ?? 0) / 1e6;
   };
-  const first = consume({ ackWaitMs: 500 });
+  const first = flow.consume({ ackWaitMs: 500 });
   await eventually(async () => expect(await ackWaitMs()).toBe(500));
   await first.consumer.stop();
-  const second = consume({ ackWaitMs: 700 });
+  const second = flow.consume({ ackWaitMs: 700 });
   await eventually(() => expect(second.consumer.isHealthy()).toBe(true));
   expect(await ackWaitMs()).toBe(700);
 });
 
 /** Delivers what is there so many times, to nobody who does anything with it. */
 async function deliverInVain(times: number): Promise<void> {
-  const first = consume();
+  const first = flow.consume();
   await eventually(() => expect(first.consumer.isHealthy()).toBe(true));
   await first.consumer.stop();
-  await publish(exampleFact());
-  const raw = await jetstream(nc).consumers.get("CAPSTAN_JOB", "orchestrator");
+  await flow.publish(exampleFact());
+  const raw = await jetstream(flow.nc).consumers.get("CAPSTAN_JOB", "orchestrator");
   for (let delivery = 1; delivery <= times; delivery++) (await raw.next({ expires: 5_000 }))?.nak();
 }
 
 test("a fact that was delivered often, but over which no process has ended, is handled", async () => {
   await deliverInVain(20);
-  const { received } = consume();
+  const { received } = flow.consume();
   await eventually(() => expect(received).toHaveLength(1));
   await eventually(async () => expect(await ackPending()).toBe(0));
-  expect(await listDeadLetters(pool, 10, null)).toEqual([]);
-  expect((await pool.query("select from suspect")).rowCount).toBe(0);
+  expect(await listDeadLetters(flow.pool, 10, null)).toEqual([]);
+  expect((await flow.pool.query("select from suspect")).rowCount).toBe(0);
 });
 
 test("a fact over which three processes have ended is set aside, and what came beside it is handled", async () => {
@@ -239,18 +233,18 @@ test("a fact over which three processes have ended is set aside, and what came b
   let processes = 0;
   const startProcess = async () => {
     processes += 1;
-    const own = await connectNats({ url: nats.url, name: "test", log });
+    const own = await connectNats({ url: flow.nats.url, name: "test", log: flow.log });
     const contexts = ["job"];
-    const options = { nc: own, db: pool, contexts, durable: "orchestrator", ackWaitMs: 300, log };
+    const options = { nc: own, db: flow.pool, contexts, durable: "orchestrator", ackWaitMs: 300, log: flow.log };
     const consumer = consumeFacts({ ...options, handle: (batch) => handle(batch, own) });
     return { own, consumer };
   };
   let process = await startProcess();
   await eventually(() => expect(process.consumer.isHealthy()).toBe(true));
-  await publish(...facts);
+  await flow.publish(...facts);
   const [letter] = await eventually(async () => {
     if (process.own.isClosed()) process = await startProcess();
-    const letters = await listDeadLetters(pool, 10, null);
+    const letters = await listDeadLetters(flow.pool, 10, null);
     expect(letters).toHaveLength(1);
     return letters;
   }, 30_000);
@@ -263,27 +257,27 @@ test("a fact over which three processes have ended is set aside, and what came b
 }, 60_000);
 
 test("a consumer can be stopped while the server is away", async () => {
-  const { consumer } = consume();
+  const { consumer } = flow.consume();
   await eventually(() => expect(consumer.isHealthy()).toBe(true));
-  await nats.kill();
+  await flow.nats.kill();
   await eventually(() => expect(consumer.isHealthy()).toBe(false));
   await consumer.stop();
 });
 
 test("a consumer that is stopped gives back at once what it did not begin", async () => {
   let release = () => {};
-  const first = consume({
+  const first = flow.consume({
     maxBatch: 10,
     handle: () =>
       new Promise<void>((resolve) => {
         release = resolve;
       }),
   });
-  await publish(...Array.from({ length: 30 }, () => exampleFact()));
+  await flow.publish(...Array.from({ length: 30 }, () => exampleFact()));
   await eventually(async () => expect(await ackPending()).toBe(30));
   const stopped = first.consumer.stop();
   release();
   await stopped;
-  const second = consume();
+  const second = flow.consume();
   await eventually(() => expect(second.received.length).toBeGreaterThanOrEqual(20), 5_000);
 });
