@@ -25,7 +25,7 @@ export interface JobHistory {
   readonly executions: readonly Execution[];
 }
 
-/** Of longer histories the newest of this many facts are not read. */
+/** So many facts of each context are read and shown at most, the first ones; and so many attempts, the last ones. */
 const maxFacts = 20_000;
 
 export async function readHistory({ jobs, sagas, executions: runs }: Capstan, jobId: string): Promise<JobHistory> {
