@@ -10,7 +10,7 @@ import { withCapstan } from "./session.ts";
 import { type Column, formatTable } from "./table.ts";
 
 /** A step, or an item of one, that waits for a decision. */
-export interface WaitingApproval {
+interface WaitingApproval {
   readonly job: Job;
   readonly step: Step;
 }

@@ -7,7 +7,7 @@ import { note, writeTo } from "./output.ts";
 import { formatBytes } from "./quantities.ts";
 import { resume } from "./resume.ts";
 
-export interface ReadLogOptions {
+interface ReadLogOptions {
   readonly executionId: string;
   /** Stay until nothing will be added any more; otherwise end with what is there. */
   readonly follow: boolean;

@@ -6,7 +6,7 @@ export function quote(value: string): string {
   return `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }
 
-export interface FilterParts {
+interface FilterParts {
   /** A filter as it is, or undefined. */
   readonly filter?: string | undefined;
   /** Field and the values of which one must hold; no values: any. */

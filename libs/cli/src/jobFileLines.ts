@@ -2,7 +2,7 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from "yaml";
 
 /** The line, from 1, of what a field path of `JobSpec` names, or of the closest thing around it that stands in the file. */
-export type LineOf = (field: string) => number;
+type LineOf = (field: string) => number;
 
 /** One for each job of a file that `parseJobFile` has read. */
 export function jobFileLines(content: string): readonly LineOf[] {

@@ -6,7 +6,7 @@ import { note } from "./output.ts";
 /** How long the log of an ended job may take to be sealed before it is left as it is. */
 const sealPatienceMs = 15_000;
 
-export interface JobOutput {
+interface JobOutput {
   /** Aborted when there is no point in going on: by the caller, or because output could not be printed. */
   readonly signal: AbortSignal;
   /** Prints the output of an execution after that of those before it; nothing for one that was added already, or "". */

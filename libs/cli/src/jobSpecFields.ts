@@ -72,7 +72,7 @@ const signalWait = message<SignalWait>({ name: text, timeout: duration, onTimeou
 const sleep = message<Sleep>({ duration, until: timestamp, expression: text });
 
 /** One step of a job. */
-export const stepSpecFields = message<StepSpec>({
+const stepSpecFields = message<StepSpec>({
   name: text,
   command: listOf(text),
   args: listOf(text),

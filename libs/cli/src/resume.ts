@@ -46,7 +46,7 @@ export async function persist<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-export interface ResumeOptions<T> {
+interface ResumeOptions<T> {
   /** Asks for what comes after the last item that was seen. */
   readonly open: () => AsyncIterable<T>;
   /** Asked when a stream has ended without an error, as it also does when a server shuts down. */

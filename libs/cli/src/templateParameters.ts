@@ -4,7 +4,7 @@ import type { TemplateUse } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { ParameterType, TemplateParameter } from "@capstan/proto/capstan/job/v1/template.ts";
 import { UsageError } from "./failure.ts";
 
-export interface NamedTemplate {
+interface NamedTemplate {
   readonly name: string;
   /** 0 if none was named. */
   readonly version: number;

@@ -11,14 +11,14 @@ import { buildFilter } from "./filter.ts";
 import { firstItems } from "./pages.ts";
 import { formatTable } from "./table.ts";
 
-export interface TimelineEntry {
+interface TimelineEntry {
   readonly time: Date;
   /** A fact's name, such as `step.ready`; or `execution.assigned`, of which no fact tells. */
   readonly fact: string;
   readonly details: string;
 }
 
-export interface JobHistory {
+interface JobHistory {
   /** In the order of time. */
   readonly timeline: readonly TimelineEntry[];
   /** In the order in which they were assigned. */

@@ -14,7 +14,7 @@ import { needsOperator, placementAdvice } from "./runOutcome.ts";
 
 const askEveryMs = 500;
 
-export interface WaitNotesOptions {
+interface WaitNotesOptions {
   readonly image?: string;
   readonly handler?: string;
   readonly provider?: string;

@@ -10,7 +10,7 @@ import { type Examination, examine, isReadableFrom, seenTwice } from "./examine.
 import type { Schema } from "./invariant.ts";
 import { type InvariantName, invariantNames, invariants } from "./invariants.ts";
 
-export interface CheckupOptions {
+interface CheckupOptions {
   readonly pool: Pool;
   readonly schema: Schema;
   readonly log: Log;

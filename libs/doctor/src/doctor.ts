@@ -28,7 +28,7 @@ export interface DoctorOptions {
   readonly timeoutMs: number;
 }
 
-export interface Unexamined {
+interface Unexamined {
   readonly name: InvariantName;
   /** Why, for people. */
   readonly why: string;

@@ -22,7 +22,7 @@ export interface Examination {
   readonly failure: string | null;
 }
 
-export interface ExamineOptions {
+interface ExamineOptions {
   readonly names: readonly InvariantName[];
   /** The schemas that may be read; all when absent. */
   readonly from?: readonly Schema[];

@@ -15,7 +15,7 @@ export interface Callable {
   readonly run: (args: readonly unknown[], work: Work) => unknown;
 }
 
-export const maxRange = 10_000;
+const maxRange = 10_000;
 const maxSoughtLength = 1_024;
 
 export const functions: ReadonlyMap<string, Callable> = new Map<string, Callable>([

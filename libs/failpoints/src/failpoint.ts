@@ -42,7 +42,7 @@ export interface Guarded<T> {
 }
 
 /** A failure that nobody can tell from a connection that broke. */
-export class Interrupted extends Error {
+class Interrupted extends Error {
   readonly code = "ECONNRESET";
 
   constructor({ point, stage }: Pick<Armed, "point" | "stage">) {

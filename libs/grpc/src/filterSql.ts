@@ -2,7 +2,7 @@
 import type { Filter, FilterOperator, FilterValue } from "./filterAst.ts";
 
 /** A column's expression, or how its comparison with a parameter is written when there is more to it; the operator is one of the grammar's. */
-export type FilterColumn = string | ((operator: FilterOperator, parameter: string) => string);
+type FilterColumn = string | ((operator: FilterOperator, parameter: string) => string);
 
 /** A condition for `where`, always in parentheses or a single word; pushes its parameters onto `values`. `columns` has each field's; labels are jsonb. */
 export function filterToSql(

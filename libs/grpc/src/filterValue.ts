@@ -3,7 +3,7 @@ import type { FilterOperator, FilterValue } from "./filterAst.ts";
 import { invalidFilter, type Token } from "./filterTokens.ts";
 
 /** `enum` needs its words in `values`; `id` is a UUID, and its column one; `labels` are compared by key, as in `labels.team = "x"`. */
-export type FilterFieldType = "string" | "enum" | "id" | "time" | "number" | "labels";
+type FilterFieldType = "string" | "enum" | "id" | "time" | "number" | "labels";
 
 /** A field a list can be filtered by. */
 export interface FilterField {

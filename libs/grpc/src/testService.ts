@@ -21,7 +21,7 @@ export interface Message {
   readonly text: string;
 }
 
-export interface TestClient extends Client {
+interface TestClient extends Client {
   say(
     request: Message,
     metadata: Metadata,

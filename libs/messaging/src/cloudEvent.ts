@@ -8,12 +8,12 @@ import { headers, type MsgHdrs } from "@nats-io/transport-node";
 import type { ReceivedFact } from "./receivedFact.ts";
 
 /** `capstan.<context>.v1.<noun>.<event>` */
-export function eventType(fact: { readonly context: string; readonly noun: string; readonly event: string }): string {
+function eventType(fact: { readonly context: string; readonly noun: string; readonly event: string }): string {
   return `capstan.${fact.context}.v1.${fact.noun}.${fact.event}`;
 }
 
 /** Where a fact stands in an atomic batch; from 1, gap-free. */
-export interface BatchPlace {
+interface BatchPlace {
   readonly id: string;
   readonly sequence: number;
   readonly isLast: boolean;
@@ -46,7 +46,7 @@ function clean(value: string): string {
 }
 
 /** What a message tells of its place in a stream. */
-export interface Delivery {
+interface Delivery {
   readonly stream: string;
   readonly streamSequence: number;
   readonly deliveries: number;

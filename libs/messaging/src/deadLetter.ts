@@ -18,7 +18,7 @@ export interface DeadLetter {
 }
 
 /** A message as it goes into the table. */
-export interface UndeliverableMessage {
+interface UndeliverableMessage {
   readonly durable: string;
   readonly stream: string;
   readonly streamSequence: number;

@@ -7,14 +7,14 @@ import type { ConsumerMessages, JsMsg } from "@nats-io/jetstream";
 import { type DurableOptions, openDurable } from "./durableConsumer.ts";
 import { pauseMs } from "./handleBatch.ts";
 
-export interface FetchOptions extends DurableOptions {
+interface FetchOptions extends DurableOptions {
   readonly maxBatch: number;
   /** Called for each message; the next one waits for the promise, if it gives one. */
   readonly push: (message: JsMsg) => Promise<void> | null;
   readonly signal: AbortSignal;
 }
 
-export interface Fetching {
+interface Fetching {
   /** Whether messages can arrive at this moment. */
   isOpen(): boolean;
   readonly ended: Promise<void>;

@@ -13,7 +13,7 @@ export interface Held<Fact> {
   readonly setAside: (reason: unknown) => Promise<void>;
 }
 
-export interface HandleOptions<Fact> {
+interface HandleOptions<Fact> {
   readonly handle: (facts: readonly Fact[]) => Promise<void>;
   /** Waits; throws when we are stopping. */
   readonly pause: (ms: number) => Promise<void>;

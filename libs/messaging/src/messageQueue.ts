@@ -1,7 +1,7 @@
 /** A short queue between the loop that fetches messages and the one that handles them: each waits for the other. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 
-export interface MessageQueue<T> {
+interface MessageQueue<T> {
   /** Resolves when there is room for more, or when the queue was closed. */
   push(item: T): Promise<void> | null;
   /** All that is there, at most `max`, as soon as there is something; empty only after `close`. */

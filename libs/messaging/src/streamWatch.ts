@@ -9,7 +9,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { ensureStream, recreateConsumersAhead, type StreamTopology, streamMaxAgeMs, timeOfFact } from "./stream.ts";
 import { streamName } from "./subject.ts";
 
-export interface StreamWatch {
+interface StreamWatch {
   /** False until the first check succeeded, while NATS is away, and while the lost is being listed. */
   isUsable(): boolean;
   /** Whether the stream stores many facts together or none of them. */

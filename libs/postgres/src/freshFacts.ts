@@ -29,7 +29,7 @@ export function readFreshFacts(pool: Pool, reader: Reader): void {
 }
 
 /** What becomes of the facts of a transaction. */
-export interface Collected {
+interface Collected {
   /** It is committed. */
   handOn(): void;
   /** Nobody knows whether it is: they are looked for in the list. */

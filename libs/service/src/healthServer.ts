@@ -10,7 +10,7 @@ import type { RunningApp } from "./app.ts";
 import { startMetrics } from "./metrics.ts";
 import { createReady } from "./ready.ts";
 
-export interface HealthServer {
+interface HealthServer {
   /** host:port, with the true port also when 0 was asked for. */
   readonly address: string;
   stop(): Promise<void>;

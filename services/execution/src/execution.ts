@@ -14,7 +14,7 @@ import type { StartRefusedReason } from "./backends/backend.ts";
 export const liveStates = ["ASSIGNED", "STARTING", "RUNNING", "STOPPING"] as const;
 export const finalStates = ["SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "LOST"] as const;
 export type LiveState = (typeof liveStates)[number];
-export type FinalState = (typeof finalStates)[number];
+type FinalState = (typeof finalStates)[number];
 export type ExecutionState = LiveState | FinalState;
 
 export const providerKinds = ["PROCESS", "DOCKER", "WORKER"] as const;

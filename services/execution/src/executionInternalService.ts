@@ -21,7 +21,7 @@ import { listLive } from "./executionStore.ts";
 import type { Runner } from "./runner.ts";
 import { findMarks, type Stopped, type StopRequest, stopExecutions } from "./stopStore.ts";
 
-export interface ExecutionInternalDeps {
+interface ExecutionInternalDeps {
   readonly pool: Pool;
   readonly runner: Runner;
   /** There are executions on record that this runner may have to take up. */

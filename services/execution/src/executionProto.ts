@@ -133,7 +133,7 @@ export function toLogSummary(totals: LogTotals, isSealed: boolean): LogSummary {
 }
 
 /** What surrounds a fact. */
-export interface FactContext {
+interface FactContext {
   readonly factId: string;
   readonly assignment: Assignment;
   /** After the event. */

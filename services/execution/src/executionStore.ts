@@ -7,7 +7,7 @@ import { StepSpec } from "@capstan/proto/capstan/job/v1/spec.ts";
 import type { Assignment, Execution, ExecutionReason, ExecutionState } from "./execution.ts";
 import type { LogTotals } from "./logTotals.ts";
 
-export interface NewExecution {
+interface NewExecution {
   readonly assignment: Assignment;
   readonly state: "ASSIGNED" | "STARTING";
 }

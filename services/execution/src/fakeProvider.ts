@@ -9,7 +9,7 @@ import {
 import { onTestFinished } from "vitest";
 import { createTestLog } from "../../../test/support/database.ts";
 
-export interface FakeProvider {
+interface FakeProvider {
   readonly address: string;
   /** The last report of each pool by its name. */
   readonly reported: ReadonlyMap<string, PoolReport>;

@@ -14,7 +14,7 @@ import { keyOf, suits, type Wanted } from "./workerPools.ts";
 import { listWorkersElsewhere, type WorkerElsewhere } from "./workerStore.ts";
 import type { Workers } from "./workers.ts";
 
-export interface HandOverOptions {
+interface HandOverOptions {
   readonly app: Pick<App, "startLoop" | "log">;
   readonly pool: Pool;
   readonly lease: RunnerLease;

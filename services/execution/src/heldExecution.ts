@@ -51,7 +51,7 @@ export interface HeldExecution {
   isOver: boolean;
 }
 
-export interface HoldOptions {
+interface HoldOptions {
   readonly assignment: Assignment;
   readonly execution: Execution;
   readonly log: ExecutionLog;

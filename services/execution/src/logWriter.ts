@@ -11,7 +11,7 @@ import { addChunks, type LogChunk } from "./logStore.ts";
 import { createLogCount, type LogCount, type LogTotals } from "./logTotals.ts";
 import type { Wakes } from "./wakes.ts";
 
-export interface LogWriterOptions {
+interface LogWriterOptions {
   readonly db: Db;
   /** Stored bytes of one log at most, both streams together. */
   readonly capBytes: number;

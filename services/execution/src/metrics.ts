@@ -3,7 +3,7 @@ import { metrics } from "@opentelemetry/api";
 import { type Assignment, type ExecutionState, liveStates } from "./execution.ts";
 import type { HeldExecution } from "./heldExecution.ts";
 
-export interface RunnerMetrics {
+interface RunnerMetrics {
   started(assignment: Assignment): void;
   ended(held: HeldExecution): void;
   stored(bytes: number): void;

@@ -15,7 +15,7 @@ import { type HeldExecution, withStop } from "./heldExecution.ts";
 import { addChunks } from "./logStore.ts";
 import { decide, type Observation } from "./verdict.ts";
 
-export interface MoveWriterOptions {
+interface MoveWriterOptions {
   readonly pool: Pool;
   /** Its end is saved. */
   readonly onEnd: (held: HeldExecution) => void;

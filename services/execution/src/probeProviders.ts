@@ -13,7 +13,7 @@ import type { Backends } from "./backends.ts";
 import { providerKinds } from "./execution.ts";
 import { fromKind } from "./executionProto.ts";
 
-export interface ProbeOptions {
+interface ProbeOptions {
   readonly app: Pick<App, "startLoop">;
   readonly backends: Backends;
   readonly providers: Pick<PromiseClient<ProviderInternalServiceClient>, "listProbeTargets" | "reportHealth">;

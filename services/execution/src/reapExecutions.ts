@@ -13,7 +13,7 @@ import type { Runner } from "./runner.ts";
 import type { RunnerLease } from "./runnerLease.ts";
 import { listHeld, reclaimExecutions } from "./takeOverStore.ts";
 
-export interface ReapOptions {
+interface ReapOptions {
   readonly app: Pick<App, "startLoop" | "log">;
   readonly pool: Pool;
   readonly backends: Backends;

@@ -2,13 +2,13 @@
 import type { AnyEnd, Backend } from "./backends/backend.ts";
 import type { Assignment } from "./execution.ts";
 
-export interface Remover {
+interface Remover {
   removeLater(assignment: Assignment): void;
   /** Resolves when nothing is being removed. */
   drain(): Promise<void>;
 }
 
-export interface RemoverOptions {
+interface RemoverOptions {
   readonly openBackend: (assignment: Pick<Assignment, "kind" | "endpoint">) => Promise<Backend<AnyEnd>>;
   readonly concurrency: number;
   readonly log: { warn(fields: object, message: string): void };

@@ -20,7 +20,7 @@ export interface PoolReports {
   reportNow(pool: { readonly tenant: string; readonly name: string }): Promise<string | null>;
 }
 
-export interface ReportOptions {
+interface ReportOptions {
   readonly pool: Pool;
   readonly providers: Pick<PromiseClient<ProviderInternalServiceClient>, "reportPools">;
   readonly log: { warn(fields: object, message: string): void };
@@ -95,7 +95,7 @@ function contentOf({ groups }: PoolReport): string {
   return JSON.stringify(groups);
 }
 
-export interface KeepOptions {
+interface KeepOptions {
   readonly app: Pick<App, "startLoop" | "log">;
   readonly pool: Pool;
   readonly lease: RunnerLease;

@@ -21,7 +21,7 @@ import type { Wakes } from "./wakes.ts";
 import { gateOfWorkers } from "./workerGate.ts";
 import type { Workers } from "./workers.ts";
 
-export interface RunnerOptions {
+interface RunnerOptions {
   readonly pool: Pool;
   readonly lease: RunnerLease;
   readonly backends: Backends;

@@ -22,7 +22,7 @@ export interface RunnerLease {
   release(): Promise<void>;
 }
 
-export interface RunnerLeaseOptions {
+interface RunnerLeaseOptions {
   readonly app: Pick<App, "startLoop" | "log">;
   readonly pool: Pool;
   readonly leaseMs: number;

@@ -4,7 +4,7 @@ import type { App } from "@capstan/service";
 import type { RunnerLease } from "./runnerLease.ts";
 import { type Progress, saveProgress } from "./workerStore.ts";
 
-export interface ProgressOptions {
+interface ProgressOptions {
   readonly app: Pick<App, "onStop" | "log">;
   readonly pool: Pool;
   readonly lease: RunnerLease;

@@ -24,7 +24,7 @@ export interface TestService {
   end(signal: "SIGTERM" | "SIGKILL"): Promise<number | string>;
 }
 
-export interface TestServiceOptions {
+interface TestServiceOptions {
   readonly database: TestDatabase;
   readonly natsUrl: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -87,7 +87,7 @@ export function startOf(spec: Partial<StepSpec>, more: Partial<ExecutionStart> =
   };
 }
 
-export interface SeenFact {
+interface SeenFact {
   readonly sequence: number;
   readonly event: string;
   readonly data: Record<string, unknown>;

@@ -11,7 +11,7 @@ import { removeDeadRunners, type SeenRunner, surveyRunners } from "./runnerStore
 import { listStops } from "./stopStore.ts";
 import { takeOverExecutions } from "./takeOverStore.ts";
 
-export interface TakeOverOptions {
+interface TakeOverOptions {
   readonly app: Pick<App, "startLoop">;
   readonly pool: Pool;
   readonly lease: RunnerLease;

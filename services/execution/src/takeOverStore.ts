@@ -5,7 +5,7 @@ import type { Assignment, Execution, ProviderKind } from "./execution.ts";
 import { columns, type ExecutionRow, executionFromRow } from "./executionStore.ts";
 
 /** An execution and the number its holder writes under. */
-export interface Lease {
+interface Lease {
   readonly id: string;
   readonly fence: number;
 }
@@ -54,7 +54,7 @@ export async function reclaimExecutions(
 }
 
 /** A worker, with the executions it says it holds. */
-export interface HeldBy {
+interface HeldBy {
   readonly tenant: string;
   readonly pool: string;
   readonly workerId: string;

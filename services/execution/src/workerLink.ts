@@ -12,7 +12,7 @@ import type {
 } from "@capstan/proto/capstan/execution/v1/worker_service.ts";
 import { maxItems } from "./worker.ts";
 
-export type WorkerStream = Pick<BidiStream<ConnectRequest, ConnectResponse>, "send" | "hasRoom">;
+type WorkerStream = Pick<BidiStream<ConnectRequest, ConnectResponse>, "send" | "hasRoom">;
 
 export interface WorkerLink {
   assign(assigned: ExecutionAssigned): void;

@@ -18,7 +18,7 @@ export interface Taker {
 /** A call and whose it is. */
 export type Wanted = Pick<HandlerCall, "pool" | "name" | "constraints"> & { readonly tenant: string };
 
-export interface WorkerPools<T extends Taker> {
+interface WorkerPools<T extends Taker> {
   add(worker: T): void;
   remove(worker: T): void;
   /** A worker that takes the call now, one credit the poorer; null when none does, or others wait for the same. */

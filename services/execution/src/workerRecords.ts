@@ -22,7 +22,7 @@ export interface WorkerRecords {
   removeLapsed(): Promise<number>;
 }
 
-export interface WorkerRecordsOptions {
+interface WorkerRecordsOptions {
   readonly pool: Pool;
   readonly lease: RunnerLease;
   readonly leaseMs: number;

@@ -135,7 +135,7 @@ export async function lastSequences(db: Db, ids: readonly string[]): Promise<Rea
   return new Map(rows.map(({ id, sequence }) => [id, sequence]));
 }
 
-export interface ListWorkersQuery {
+interface ListWorkersQuery {
   readonly tenant: string;
   readonly filter: Filter | null;
   /** Pool and id of the last worker of the page before; null for the first page. */

@@ -6,7 +6,7 @@ import { apiUrl } from "./base.ts";
 import { connection } from "./connection.ts";
 
 /** One thing that is wrong with a request. */
-export interface BadField {
+interface BadField {
   readonly field: string;
   readonly message: string;
 }

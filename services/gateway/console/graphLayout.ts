@@ -17,7 +17,7 @@ export interface Edge {
   readonly points: readonly { readonly x: number; readonly y: number }[];
 }
 
-export interface Drawing {
+interface Drawing {
   readonly places: readonly Place[];
   readonly edges: readonly Edge[];
   readonly width: number;

@@ -6,7 +6,7 @@ import { go, link } from "./router.ts";
 import { ask, whyAsked } from "./ui/dialog.ts";
 import { say, sayFailure } from "./ui/toast.ts";
 
-export interface JobName {
+interface JobName {
   readonly id: string;
   readonly name: string;
 }

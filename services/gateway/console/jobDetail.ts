@@ -11,7 +11,7 @@ import type { Execution, Fact, Job } from "./json.ts";
 import { liveState, useLive } from "./live.ts";
 import type { LiveEvent } from "./liveEvent.ts";
 
-export interface JobDetail {
+interface JobDetail {
   readonly job: Job | undefined;
   /** In order, from the first; at most `maxFacts`. */
   readonly facts: readonly Fact[];

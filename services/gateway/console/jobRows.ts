@@ -11,7 +11,7 @@ import type { Job } from "./json.ts";
 import { liveState, useLive } from "./live.ts";
 import type { LiveEvent } from "./liveEvent.ts";
 
-export interface JobList {
+interface JobList {
   readonly rows: readonly JobRow[];
   readonly error: Error | null;
   /** True until the first page is there. */

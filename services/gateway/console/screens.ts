@@ -8,17 +8,17 @@ import type { IconName } from "./ui/icon.ts";
 /** Parameters of the address by name. */
 export type ScreenProps = { readonly parameters: Readonly<Record<string, string>> };
 
-export interface ScreenModule {
+interface ScreenModule {
   readonly Screen: FunctionComponent<ScreenProps>;
 }
 
-export interface ScreenEntry {
+interface ScreenEntry {
   /** As in `match`. */
   readonly pattern: string;
   readonly load: () => Promise<ScreenModule>;
 }
 
-export interface NavigationEntry extends ScreenEntry {
+interface NavigationEntry extends ScreenEntry {
   readonly title: string;
   readonly icon: IconName;
   /** The key that opens it after `g`. */

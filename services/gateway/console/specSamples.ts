@@ -1,5 +1,5 @@
 /** Jobs to begin with; each runs as it stands on a new installation, but for those that say what they need. */
-export interface Sample {
+interface Sample {
   readonly name: string;
   readonly text: string;
 }

@@ -16,7 +16,7 @@ import { HttpRefusal } from "./problem.ts";
 import { readRequest } from "./readRequest.ts";
 import { deadlineOf, type Upstreams } from "./upstreams.ts";
 
-export interface ApiOptions {
+interface ApiOptions {
   readonly contracts: Contracts;
   readonly upstreams: Upstreams;
   /** As it stands before `/api/v1` on the outside; begins and ends with a slash. */

@@ -5,7 +5,7 @@ import { docsStyle, writeDocsPage } from "./docsPage.ts";
 import { etagOfBody, isKnown } from "./etag.ts";
 import { writeOpenApi } from "./openApi.ts";
 
-export interface DocsOptions {
+interface DocsOptions {
   readonly contracts: Contracts;
   readonly version: string;
   readonly publicPath: string;

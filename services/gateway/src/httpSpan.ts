@@ -4,7 +4,7 @@ import { context, type Histogram, metrics, propagation, SpanKind, SpanStatusCode
 const tracer = trace.getTracer("capstan");
 const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-export interface HttpSpan {
+interface HttpSpan {
   /** To go on with: of this span, or the caller's own when nothing records; null if there is none. */
   readonly traceparent: string | null;
   end(status: number): void;

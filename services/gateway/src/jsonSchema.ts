@@ -18,7 +18,7 @@ export interface Schemas {
   without(message: DescMessage, fields: readonly string[]): Schema;
 }
 
-export interface SchemaOptions {
+interface SchemaOptions {
   /** What stands before the name of a component in `$ref`. */
   readonly refPrefix: string;
   /** What is said of an element, by its full name. */

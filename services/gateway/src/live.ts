@@ -21,7 +21,7 @@ import { HttpRefusal } from "./problem.ts";
 import { createSessions, type OpenSession } from "./sessions.ts";
 import { serveEventStreams } from "./sseRoutes.ts";
 
-export interface LiveOptions {
+interface LiveOptions {
   readonly app: App;
   readonly config: Config;
   readonly pool: Pool;

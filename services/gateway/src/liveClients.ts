@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DomainError } from "@capstan/errors";
 
 /** A connected client, as the one who keeps the time sees it. */
-export interface LiveClient {
+interface LiveClient {
   /** Says that we are there, and ends the client if it is not. */
   beat(now: number): void;
   /** Tells it that we stop; it should leave by itself. */

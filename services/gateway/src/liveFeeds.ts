@@ -4,7 +4,7 @@ import type { Logger } from "@capstan/service";
 import { createFeed, type Feed } from "./liveFeed.ts";
 
 export const liveContexts = ["job", "execution", "provider", "orchestrator"] as const;
-export type LiveContext = (typeof liveContexts)[number];
+type LiveContext = (typeof liveContexts)[number];
 
 export interface Feeds {
   of(context: LiveContext): Feed;

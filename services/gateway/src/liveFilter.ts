@@ -14,7 +14,7 @@ export interface LiveFilter {
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
-export type EventMatcher = (event: LiveEvent) => boolean;
+type EventMatcher = (event: LiveEvent) => boolean;
 
 /** Cheap questions first: what the subject says, then a header, and the data only of what is left. Labels are asked elsewhere. */
 export function createMatcher({ jobId, executionId, types = [], states = [], queue }: LiveFilter): EventMatcher {

@@ -10,7 +10,7 @@ import { eventOfLog, type LiveEvent } from "./liveEvent.ts";
 import type { Feed } from "./liveFeed.ts";
 
 /** What becomes of one follower, in this order: begun or failed; then events; then ended. */
-export interface JobListener {
+interface JobListener {
   /** The job is there. `sequence` is the number of its last fact. */
   onBegin(page: { readonly sequence: number; readonly hasEnded: boolean }): void;
   /** False if there is no room: the event comes again after `resume`. */
@@ -21,7 +21,7 @@ export interface JobListener {
   onFail(error: unknown): void;
 }
 
-export interface FollowJob {
+interface FollowJob {
   readonly jobId: string;
   readonly tenant: string;
   /** Events after this number; null for the newest `replay` ones and those to come. */
@@ -29,7 +29,7 @@ export interface FollowJob {
   readonly replay: number;
 }
 
-export interface JobFollowing {
+interface JobFollowing {
   /** There is room again. */
   resume(): void;
   stop(): void;
@@ -40,7 +40,7 @@ export interface JobFollowers {
   close(): void;
 }
 
-export interface JobFollowersOptions {
+interface JobFollowersOptions {
   readonly feed: Pick<Feed, "listen" | "isOpen">;
   /** A page for each cursor, in order. */
   readonly read: (cursors: readonly JobEventCursor[]) => Promise<readonly JobEventPage[]>;

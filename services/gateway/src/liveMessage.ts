@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { LiveFilter } from "./liveFilter.ts";
 
 export const topics = ["job", "jobs", "events", "logs"] as const;
-export type Topic = (typeof topics)[number];
+type Topic = (typeof topics)[number];
 
 export interface Subscribe {
   readonly type: "subscribe";

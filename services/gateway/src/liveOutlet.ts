@@ -19,7 +19,7 @@ export interface Wire {
   write(frame: Buffer | string): void;
 }
 
-export interface OutletLimits {
+interface OutletLimits {
   readonly maxEvents: number;
   readonly maxBytes: number;
 }
@@ -31,7 +31,7 @@ export interface Budget {
 }
 
 /** Written by the outlet, read by whoever keeps the session. */
-export interface OutletCounts {
+interface OutletCounts {
   deliveredEvents: number;
   droppedEvents: number;
   sentBytes: number;

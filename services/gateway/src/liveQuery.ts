@@ -19,7 +19,7 @@ export interface LiveQuery {
 }
 
 /** What one path takes in its query, beside `client` and `metadata.<key>`. */
-export interface TakenQuery {
+interface TakenQuery {
   readonly filters: readonly (keyof LiveFilter)[];
   readonly own: readonly string[];
 }

@@ -9,7 +9,7 @@ import { openLog } from "./liveLog.ts";
 import { answers, type Subscribe } from "./liveMessage.ts";
 import type { Channel, Outlet } from "./liveOutlet.ts";
 
-export interface SubscriptionListener {
+interface SubscriptionListener {
   readonly outlet: Outlet;
   onBegin(): void;
   onEnd(): void;

@@ -1,6 +1,6 @@
 /** How often somebody may do something: so many at once, and so many a second in the long run. Pure. */
 
-export interface Tokens {
+interface Tokens {
   /** False if it is too often. `now` in milliseconds. */
   take(now: number): boolean;
 }

@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import type { Wire } from "./liveOutlet.ts";
 
-export interface SocketWire extends Wire {
+interface SocketWire extends Wire {
   /** Since when the client has read nothing though there was something to read, in milliseconds since 1970; null if it reads. */
   stuckSince(): number | null;
   close(): void;

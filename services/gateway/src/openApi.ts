@@ -10,7 +10,7 @@ import { eventData, livePaths, liveTag, logData, streamParameters, streamRespons
 import { problemSchema, problemType } from "./problem.ts";
 import { etagField, idempotencyField, queryFields } from "./readRequest.ts";
 
-export interface OpenApiOptions {
+interface OpenApiOptions {
   readonly contracts: Contracts;
   readonly comments: Readonly<Record<string, string>>;
   readonly version: string;

@@ -24,7 +24,7 @@ export function parseTemplate(text: string): PathTemplate {
   return { text, segments, action };
 }
 
-export interface PathMatch<R> {
+interface PathMatch<R> {
   /** What is served at this path, by HTTP method. */
   readonly methods: ReadonlyMap<string, R>;
   readonly values: Readonly<Record<string, string>>;

@@ -28,7 +28,7 @@ export interface Sessions {
   close(): Promise<void>;
 }
 
-export interface SessionsOptions {
+interface SessionsOptions {
   readonly app: { startLoop(options: LoopOptions): Loop };
   readonly pool: Pool;
   readonly maxSessions: number;

@@ -27,7 +27,7 @@ export function readPosition(text: string): Position | null {
   return { epoch: Number.parseInt(epoch, 36), sequence: Number(sequence), time: Number.parseInt(time, 36) };
 }
 
-export interface WatchJobs {
+interface WatchJobs {
   readonly feed: Feed;
   readonly nc: NatsConnection;
   readonly labels: KnownLabels;

@@ -23,7 +23,7 @@ export interface SseStream {
   end(reason: SessionReason): void;
 }
 
-export interface SseOptions {
+interface SseOptions {
   readonly clients: LiveClients;
   readonly session: OpenSession;
   /** A line to say with each heartbeat, beside the comment. */

@@ -2,7 +2,7 @@
 import type { Db } from "@capstan/postgres";
 
 /** What the clock asks for: jobs past their deadline, jobs with a step that is due, and whether errands are left between jobs. */
-export interface DueJobs {
+interface DueJobs {
   readonly overdue: readonly string[];
   readonly due: readonly string[];
   readonly hasErrands: boolean;

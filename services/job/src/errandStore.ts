@@ -160,7 +160,7 @@ export async function doneCancels(db: Db, childJobIds: readonly string[]): Promi
 }
 
 /** The end of a job, and whose sub-job it was. */
-export interface DueTell extends ChildEnd {
+interface DueTell extends ChildEnd {
   readonly parentJobId: string;
 }
 

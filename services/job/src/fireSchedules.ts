@@ -41,7 +41,7 @@ const busyRetryMs = 100;
 const settleMs = 20;
 const endsSettleMs = 250;
 
-export interface FireSchedulesOptions {
+interface FireSchedulesOptions {
   readonly pool: Pool;
   readonly nats: NatsConnection;
   readonly plans: Plans;
@@ -50,7 +50,7 @@ export interface FireSchedulesOptions {
   readonly noteBorn: NoteBorn;
 }
 
-export interface ScheduleClock {
+interface ScheduleClock {
   /** Looks at schedules that somebody has just changed. */
   noteChanged(next: Date | null): void;
   /** Looks at jobs that were just saved: the end of one may release a run that waits, or be a failure too many. */
@@ -118,7 +118,7 @@ function nextTimeIn(json: string): Date | null {
 }
 
 /** One pass. `ended` are schedules of which a job has just ended; `nextLookMs` is null when nothing is ahead. */
-export async function fireSchedulesOnce(
+async function fireSchedulesOnce(
   options: FireSchedulesOptions,
   ended: readonly string[],
 ): Promise<{ readonly nextLookMs: number | null; readonly hasMore: boolean }> {

@@ -50,7 +50,7 @@ export function startTimers(app: App, deps: ErrandDeps): Timers {
 }
 
 /** One pass; true when there may be more. */
-export async function fireTimersOnce(deps: ErrandDeps): Promise<boolean> {
+async function fireTimersOnce(deps: ErrandDeps): Promise<boolean> {
   const { pool, moveJobs } = deps;
   const { overdue, due, hasErrands } = await findDueJobs(pool, batchSize);
   if (overdue.length > 0) {

@@ -110,7 +110,7 @@ export interface Job {
 
 export type JobEventType = "submitted" | "started" | "cancelling" | "succeeded" | "failed" | "cancelled" | "timed_out";
 /** A pause is no state: the job stays in its own. */
-export type PauseEventType = "paused" | "resumed";
+type PauseEventType = "paused" | "resumed";
 export type StepEventType =
   | "ready"
   | "started"

@@ -18,7 +18,7 @@ export interface JobPage {
   readonly labels: { readonly [key: string]: string };
 }
 
-export interface PageFact {
+interface PageFact {
   readonly id: string;
   readonly noun: string;
   readonly event: string;

@@ -145,10 +145,10 @@ const orders = {
   "name desc": { key: "j.name", sql: "j.name desc, j.id desc", after: "(j.name, j.id) < ($1::text, $2::uuid)" },
 } as const;
 
-export type JobOrder = keyof typeof orders;
+type JobOrder = keyof typeof orders;
 export const jobOrders = Object.keys(orders) as readonly JobOrder[];
 
-export interface JobListQuery {
+interface JobListQuery {
   readonly tenant: string;
   readonly filter: Filter | null;
   readonly order: JobOrder;
@@ -157,7 +157,7 @@ export interface JobListQuery {
 }
 
 /** A job in a list, not read yet. */
-export interface ListedJob {
+interface ListedJob {
   readonly id: string;
   /** What it is sorted by, as text; with the id it says where the next page begins. */
   readonly key: string;

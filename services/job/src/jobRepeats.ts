@@ -12,7 +12,7 @@ import type { JobView } from "./jobQueries.ts";
 import { keptSteps } from "./restart.ts";
 import { type Accepted, type CheckedJob, checkRequest } from "./submitJobs.ts";
 
-export interface JobRepeatsOptions {
+interface JobRepeatsOptions {
   readonly accept: (job: CheckedJob) => Promise<Accepted>;
   readonly readJob: (jobId: string, call: Call) => Promise<JobView>;
 }

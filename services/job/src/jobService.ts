@@ -34,7 +34,7 @@ import { findSpec, listSteps, readSteps } from "./stepQueries.ts";
 import { type Accepted, type CheckedJob, checkRequest } from "./submitJobs.ts";
 import { checkTemplateJobs, type TemplateRequest } from "./useTemplate.ts";
 
-export interface JobServiceOptions {
+interface JobServiceOptions {
   readonly pool: Pool;
   readonly nats: NatsConnection;
   readonly accept: (job: CheckedJob) => Promise<Accepted>;

@@ -5,13 +5,13 @@ import type { JobState } from "./job.ts";
 /** How many jobs are looked at for what happened within a span. */
 export const maxCounted = 100_000;
 
-export interface BucketCount {
+interface BucketCount {
   readonly bucket: number;
   readonly state: JobState;
   readonly count: number;
 }
 
-export interface FailureGroup {
+interface FailureGroup {
   readonly state: JobState;
   readonly reason: string;
   readonly count: number;

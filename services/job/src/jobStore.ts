@@ -62,7 +62,7 @@ interface StepRow {
   now: Date;
 }
 
-export interface LockedJobs {
+interface LockedJobs {
   readonly jobs: Map<string, Job>;
   /** The database's clock, by which everything in this transaction is decided. */
   readonly now: Date;

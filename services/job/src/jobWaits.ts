@@ -14,7 +14,7 @@ import { pauseJob, resumeJob } from "./pause.ts";
 import { checkSignal, deliverSignal, reusedRequestId } from "./signal.ts";
 import { findSignal, insertSignal } from "./signalStore.ts";
 
-export interface JobWaitsOptions {
+interface JobWaitsOptions {
   readonly pool: Pool;
   readonly moveJobs: MoveJobs;
   readonly readJob: (jobId: string, call: Call) => Promise<JobView>;

@@ -66,7 +66,7 @@ export async function listOpenAttempts(
   };
 }
 
-export interface EndedJobs {
+interface EndedJobs {
   readonly endedIds: string[];
   readonly unknownIds: string[];
   readonly cancellingIds: string[];

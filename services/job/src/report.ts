@@ -30,7 +30,7 @@ export interface Report {
 }
 
 /** Applied with what changed (`null` change: only a waiting reason, which is no fact), or why nothing changed. */
-export type ReportAnswer =
+type ReportAnswer =
   | { readonly outcome: "APPLIED"; readonly change: Change }
   | { readonly outcome: "APPLIED"; readonly change: null; readonly job: Job; readonly step: Step }
   | { readonly outcome: "REPEATED" | "STALE" | "UNKNOWN" };

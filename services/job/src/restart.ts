@@ -3,7 +3,7 @@ import type { StepState } from "./job.ts";
 import type { Plan } from "./plan.ts";
 
 /** A step as it ended in the earlier job. */
-export interface EndedStep {
+interface EndedStep {
   readonly name: string;
   readonly state: StepState;
   readonly reason: string;

@@ -23,7 +23,7 @@ export interface Results {
   list(key: string, steps: readonly Step[], maxBytes: number): readonly unknown[] | null;
 }
 
-export interface ReadableResults extends Results {
+interface ReadableResults extends Results {
   /** What was asked for and is not here; empty if what was decided holds. What is asked from now on is for another try. */
   takeWanted(): readonly WantedResults[];
   /** Answers a want; null if it is too long. */

@@ -53,7 +53,7 @@ export interface Schedule {
   readonly updateTime: Date;
 }
 
-export type ScheduleEventType =
+type ScheduleEventType =
   | "created"
   | "updated"
   | "fired"

@@ -51,7 +51,7 @@ import { fireTimeOf, nextRuns, planOf, runsBetween } from "./scheduleTimes.ts";
 import { type Accepted, type CheckedJob, type NoteBorn, writeWithin } from "./submitJobs.ts";
 import { checkName, isName } from "./templateSpec.ts";
 
-export interface ScheduleServiceOptions {
+interface ScheduleServiceOptions {
   readonly pool: Pool;
   /** Called after COMMIT when a schedule has another next run. */
   readonly onChange: (next: Date | null) => void;

@@ -123,7 +123,7 @@ async function selectSchedule(db: Db, tenant: string, reference: ScheduleReferen
 }
 
 /** What the loop has to do, and when. */
-export interface Agenda {
+interface Agenda {
   /** Until the next schedule is due by the database's clock; not positive if one is; null if there is none. */
   readonly dueInMs: number | null;
   /** Whether a run waits for another to end. */
@@ -240,7 +240,7 @@ export async function insertSchedule(db: Db, schedule: Schedule): Promise<boolea
 }
 
 /** A schedule as it was locked and as it is to be saved. */
-export interface SavedSchedule {
+interface SavedSchedule {
   readonly before: Schedule;
   readonly after: Schedule;
 }
@@ -302,7 +302,7 @@ export async function deleteScheduleRow(db: Db, { id }: Schedule): Promise<void>
   await db.query("delete from job.schedule where id = $1", [id]);
 }
 
-export interface ScheduleListQuery {
+interface ScheduleListQuery {
   readonly tenant: string;
   readonly afterName: string;
   readonly filter: Filter | null;

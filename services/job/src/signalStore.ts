@@ -2,7 +2,7 @@
 import type { Db } from "@capstan/postgres";
 import type { KeptSignal, TakenSignal } from "./inbox.ts";
 
-export interface NewSignal {
+interface NewSignal {
   readonly jobId: string;
   readonly name: string;
   readonly payload: unknown;

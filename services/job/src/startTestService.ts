@@ -53,7 +53,7 @@ export async function startTestService(database: TestDatabase, natsUrl: string):
   };
 }
 
-export interface TestPair {
+interface TestPair {
   readonly database: TestDatabase;
   readonly nats: TestNats;
   readonly first: TestService;

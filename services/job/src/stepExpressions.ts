@@ -9,7 +9,7 @@ import { type Ancestors, ancestorsOf, type StepGraph } from "./stepGraph.ts";
 import { isTemplate } from "./stepSpec.ts";
 
 /** In one spec: what reading them costs is bounded with it. */
-export const maxExpressions = 5_000;
+const maxExpressions = 5_000;
 
 const roots: readonly string[] = ["input", "steps", "job"];
 const rootsOfItems: readonly string[] = [...roots, "item", "index"];

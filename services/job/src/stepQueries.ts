@@ -58,7 +58,7 @@ export async function findSpec(db: Db, tenant: string, jobId: string): Promise<s
 }
 
 /** A step in a list, not read yet. */
-export interface ListedStep {
+interface ListedStep {
   readonly name: string;
   readonly position: number;
   /** -1 for a step of the spec, which comes before its items. */
@@ -66,7 +66,7 @@ export interface ListedStep {
   readonly bytes: number;
 }
 
-export interface StepListQuery {
+interface StepListQuery {
   readonly jobId: string;
   /** Only its items; empty for every step and item. */
   readonly parent: string;

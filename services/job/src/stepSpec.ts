@@ -12,7 +12,7 @@ const maxStdinBytes = 64 * 1024;
 const maxScriptBytes = 128 * 1024;
 const day = 86_400_000;
 
-export const stepName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const stepName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const envName = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 
 /** A text that holds an expression. */

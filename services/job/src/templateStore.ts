@@ -36,7 +36,7 @@ function toTemplate(row: VersionRow): Template {
 }
 
 /** A template that no other transaction can change until this one ends. */
-export interface LockedTemplate {
+interface LockedTemplate {
   readonly id: string;
   /** The number of its last fact; 0 if it was made by this very call. */
   readonly sequence: number;
@@ -87,7 +87,7 @@ export async function findTemplate(
 }
 
 /** A version of a template that somebody wants to make a job from; 0 is the newest that is PUBLISHED. */
-export interface WantedTemplate {
+interface WantedTemplate {
   readonly tenant: string;
   readonly name: string;
   readonly version: number;
@@ -188,7 +188,7 @@ export async function nextSequence(db: Db, templateId: string): Promise<number> 
   return rows[0].sequence;
 }
 
-export interface TemplateListQuery {
+interface TemplateListQuery {
   readonly tenant: string;
   readonly afterName: string;
   readonly filter: Filter | null;

@@ -24,7 +24,7 @@ export interface TemplateRequest {
 }
 
 /** What a schedule tells its jobs of itself, as `input.schedule`. */
-export interface ScheduleInput {
+interface ScheduleInput {
   readonly id: string;
   readonly name: string;
   /** RFC 3339, UTC. */

@@ -6,7 +6,7 @@ import type { Passed } from "./pass.ts";
 import { saveTakenSignals } from "./signalStore.ts";
 
 /** What was decided about a job as it was locked. */
-export interface DecidedJob {
+interface DecidedJob {
   readonly before: Job;
   readonly decision: Passed;
 }

@@ -95,7 +95,7 @@ export function wakeWorkflow(job: Job, flow: Flow, now: Date): Passed | null {
 }
 
 /** Begins, repeats or ends what was waiting for its time. */
-export function wakeSteps(pass: Pass): void {
+function wakeSteps(pass: Pass): void {
   const { before: job, now } = pass;
   for (const step of job.steps) {
     if (step.dueTime === null || step.dueTime > now || isStepTerminal(step.state)) continue;

@@ -14,7 +14,7 @@ export async function loadSpecs(db: Db, ids: readonly string[]): Promise<Map<str
 }
 
 /** Results of steps of a job. */
-export interface WantedOfJob extends WantedResults {
+interface WantedOfJob extends WantedResults {
   readonly jobId: string;
 }
 
@@ -56,7 +56,7 @@ function storedOf(json: string | null): StoredResult {
 }
 
 /** A new item with the job and the place of the step it belongs to. */
-export interface NewItem {
+interface NewItem {
   readonly jobId: string;
   readonly position: number;
   readonly step: Step;

@@ -21,7 +21,7 @@ import { type Saga, sagaId } from "./runJob.ts";
 import { countHolders, readStandings, type Standing } from "./sagaQueries.ts";
 import { loadLiveSagasOfJobs } from "./sagaStore.ts";
 
-export interface ExplainOptions {
+interface ExplainOptions {
   readonly pool: Pool;
   readonly contexts: Contexts;
 }

@@ -37,7 +37,7 @@ export async function startFakeFacts(database: TestDatabase, natsUrl: string): P
   };
 }
 
-export interface FakeJob {
+interface FakeJob {
   readonly jobId?: string;
   readonly priority?: number;
   /** The provider its step asks for by name; any when absent. */

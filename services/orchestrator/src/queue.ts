@@ -10,7 +10,7 @@ import { DomainError, type FieldViolation } from "@capstan/errors";
 export const keyPolicies = ["WAIT", "DROP_NEWEST", "CANCEL_RUNNING"] as const;
 export type KeyPolicy = (typeof keyPolicies)[number];
 
-export const waitActions = ["NOTIFY", "FAIL", "MOVE"] as const;
+const waitActions = ["NOTIFY", "FAIL", "MOVE"] as const;
 export type WaitAction = (typeof waitActions)[number];
 
 /** At most `count` in any period. */

@@ -24,7 +24,7 @@ import { queueFact, queueMessage, settingsOf, viewMessage } from "./queueProto.t
 import { countQueues, deleteQueue, findQueue, listQueues, lockOrBegin, saveQueue } from "./queueStore.ts";
 import { simulateLoads } from "./simulateLoads.ts";
 
-export interface QueueServiceOptions {
+interface QueueServiceOptions {
   readonly pool: Pool;
   readonly contexts: Contexts;
   readonly drain: DrainRates;

@@ -27,7 +27,7 @@ import { type Cancellation, cancellationOf } from "./sagaProto.ts";
 import { loadSagas } from "./sagaStore.ts";
 import { type Comparison, type Suspect, walkPages } from "./walkPages.ts";
 
-export interface ReconcileDeps extends SagaDeps {
+interface ReconcileDeps extends SagaDeps {
   /** Handles facts of the job context as the consumer does. */
   readonly handleJobFacts: (facts: readonly ReceivedFact[]) => Promise<void>;
   readonly tell: TellRepair;
@@ -41,7 +41,7 @@ export function startReconciling(app: App, deps: ReconcileDeps): Loop {
 }
 
 /** Gives back one look at all lists; it remembers where it is in each, and what the look before has found. */
-export function createReconcile(deps: ReconcileDeps): () => Promise<void> {
+function createReconcile(deps: ReconcileDeps): () => Promise<void> {
   const looks = [
     walkPages(begun),
     walkPages(endedAmong(listPlaced)),

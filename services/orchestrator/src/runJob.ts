@@ -104,7 +104,7 @@ export interface Started {
 }
 
 /** Why an attempt is not placed yet. */
-export interface WaitingFor {
+interface WaitingFor {
   readonly type: "WAITING";
   readonly reason: string;
   readonly message: string;

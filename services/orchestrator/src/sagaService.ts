@@ -68,7 +68,7 @@ function wrongStage(sagaId: string, stage: Stage, verb: Verb): DomainError {
   });
 }
 
-export interface SagaServiceOptions extends SagaDeps {
+interface SagaServiceOptions extends SagaDeps {
   readonly handleFacts: (facts: readonly ReceivedFact[]) => Promise<void>;
   /** Told of sagas that may be WAITING again. */
   readonly placing: Pick<Placing, "waiting">;

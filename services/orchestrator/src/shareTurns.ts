@@ -61,7 +61,7 @@ export interface Turn<H extends Head> {
 }
 
 /** Where each tenant, queue and key stands beside its like. */
-export interface VirtualTimes {
+interface VirtualTimes {
   /** The virtual time of each node by its path. */
   readonly finish: ReadonlyMap<string, number>;
   /** Where the children of each node stand. */
@@ -227,7 +227,7 @@ function headOf<H extends Head>({ lane, at }: LaneNode<H>): H {
 }
 
 /** Priority with ageing, then the earliest deadline, then age. */
-export function goesBefore(a: Head, b: Head): boolean {
+function goesBefore(a: Head, b: Head): boolean {
   if (a.orderMs !== b.orderMs) return a.orderMs < b.orderMs;
   return a.deadlineMs === b.deadlineMs ? a.position < b.position : a.deadlineMs < b.deadlineMs;
 }

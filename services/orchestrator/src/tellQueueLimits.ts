@@ -12,7 +12,7 @@ const intervalMs = 10_000;
 /** The most that the RPC takes. */
 const maxLimits = 1_000;
 
-export interface TellOptions {
+interface TellOptions {
   readonly contexts: Pick<Contexts, "jobs">;
   readonly queues: Pick<KnownQueues, "all">;
   readonly drain: DrainRates;

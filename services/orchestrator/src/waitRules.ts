@@ -1,7 +1,7 @@
 /** What a queue wants done about an attempt that waits, as it is at a moment. Pure; followed in followWaitRules.ts. */
 import type { WaitRule } from "./queue.ts";
 
-export interface DueRules {
+interface DueRules {
   /** Those whose time has come, and whose reason is the one for which it waits now. */
   readonly due: readonly WaitRule[];
   /** Until it is looked at again; null when nothing is left to do. */

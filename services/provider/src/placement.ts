@@ -36,7 +36,7 @@ export interface Unplaced {
 }
 
 /** Live reservations by job name and provider id; what SPREAD counts. */
-export type SpreadCounts = ReadonlyMap<string, ReadonlyMap<string, number>>;
+type SpreadCounts = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 const maxFailures = 20;
 const maxFailuresInMessage = 5;

@@ -59,7 +59,7 @@ function labelsIn({ kind, labels, workerGroups }: Provider): ReadonlyMap<string,
   return byHandler;
 }
 
-export type FilterName = "STATE" | "HEALTH" | "KIND" | "NAME" | "HANDLER" | "LABELS" | "SLOTS" | "CPU" | "MEMORY";
+type FilterName = "STATE" | "HEALTH" | "KIND" | "NAME" | "HANDLER" | "LABELS" | "SLOTS" | "CPU" | "MEMORY";
 
 export interface Filter {
   readonly name: FilterName;

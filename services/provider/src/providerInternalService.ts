@@ -18,7 +18,7 @@ const maxLive = 10_000;
 /** Comes before every id. */
 const firstId = "00000000-0000-0000-0000-000000000000";
 
-export interface ProviderInternalServiceOptions {
+interface ProviderInternalServiceOptions {
   readonly pool: Pool;
   readonly capacity: Capacity;
   /** Failed probes in a row that make a provider UNHEALTHY. */

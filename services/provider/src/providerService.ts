@@ -51,7 +51,7 @@ const filterColumns = { name: "name", kind: "kind", state: "state", health: "hea
 
 const changeable = ["capacity", "labels", "endpoint"];
 
-export interface ProviderServiceOptions {
+interface ProviderServiceOptions {
   readonly pool: Pool;
 }
 

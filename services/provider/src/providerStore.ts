@@ -71,7 +71,7 @@ function toProvider(row: ProviderRow): Provider {
 }
 
 /** Providers that no other transaction can change until this one ends. */
-export interface LockedProviders {
+interface LockedProviders {
   readonly providers: readonly Provider[];
   /** The database's clock, by which what happens to them is dated; 1970 if there are none. */
   readonly now: Date;
@@ -101,7 +101,7 @@ export async function insertProvider(
 }
 
 /** A worker pool that has workers. */
-export interface NewPool {
+interface NewPool {
   readonly id: string;
   readonly tenant: string;
   readonly name: string;

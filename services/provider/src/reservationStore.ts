@@ -6,7 +6,7 @@ import type { Db } from "@capstan/postgres";
 import { lostRace } from "./lostRace.ts";
 import type { Reservation } from "./provider.ts";
 
-export interface NewReservation extends Reservation {
+interface NewReservation extends Reservation {
   readonly tenant: string;
   readonly providerId: string;
   readonly jobName: string;
@@ -90,7 +90,7 @@ export async function confirmReservations(db: Db, ids: readonly string[]): Promi
   return rows.map(({ id }) => id);
 }
 
-export interface EndedReservation extends Reservation {
+interface EndedReservation extends Reservation {
   readonly providerId: string;
 }
 

@@ -12,7 +12,7 @@ import { claimDirectory } from "./embeddedOwner.ts";
 import { type EmbeddedServer, startServer } from "./embeddedServer.ts";
 import { claimPort, loopback } from "./loopbackPort.ts";
 
-export interface EmbeddedNatsOptions {
+interface EmbeddedNatsOptions {
   /** Made when missing; keeps streams and consumers over restarts. */
   readonly directory: string;
   /** 0 picks a free one. */

@@ -17,7 +17,7 @@ import { type EmbeddedServer, ServerStartError, startServer } from "./embeddedSe
 import { claimPort, loopback } from "./loopbackPort.ts";
 import { type OsUser, runAs, unprivilegedUser } from "./unprivilegedUser.ts";
 
-export interface EmbeddedPostgresOptions {
+interface EmbeddedPostgresOptions {
   /** Made when missing; keeps the databases over restarts. */
   readonly directory: string;
   /** 0 picks a free one. */

@@ -15,7 +15,7 @@ const tiedToParent = '( (read -r _ <&3 || kill -s "$0" $$) >/dev/null 2>&1 & ); 
 
 const maxLogBytes = 4 * 1024 * 1024;
 
-export interface ServerCommand {
+interface ServerCommand {
   /** As people call it, for messages. */
   readonly name: string;
   /** Holds all that belongs to the server; exists only for it. */
@@ -38,7 +38,7 @@ export interface EmbeddedServer {
   stop(): Promise<void>;
 }
 
-export interface RunningServer {
+interface RunningServer {
   readonly pid: number;
   /** Asks it to stop, kills it after 10 s; done when it has ended. */
   stop(): Promise<void>;

@@ -26,7 +26,7 @@ import { containerRequest, EXECUTION_LABEL, INSTALLATION_LABEL } from "./dockerR
 const ended: ReadonlySet<string> = new Set(["exited", "dead"]);
 const NOTHING_STORED: StoredBytes = { stdout: 0, stderr: 0 };
 
-export interface DockerBackendConfig {
+interface DockerBackendConfig {
   /** `unix:///path`, `tcp://host:port`, or "" for the socket at its usual place. */
   readonly address: string;
   /** Tells our containers from those of other installations on the same engine: only these are listed, and so reaped. */

@@ -12,7 +12,7 @@ import { callEngine, EngineRefused, engineError } from "./dockerEngine.ts";
 const PULL_LIMIT_MS = 15 * 60_000;
 
 /** Resolves when the engine has the image; throws {@link StartRefused} when it cannot get it. */
-export type PullImage = (image: string) => Promise<void>;
+type PullImage = (image: string) => Promise<void>;
 
 /** Pulls through this engine. */
 export function createPull(engine: Docker): PullImage {

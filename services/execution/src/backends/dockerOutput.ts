@@ -9,7 +9,7 @@ import type { OutputSink, OutputStream } from "./backend.ts";
 const HEADER_BYTES = 8;
 const STDERR = 2;
 
-export interface OutputPiece {
+interface OutputPiece {
   readonly stream: OutputStream;
   readonly bytes: Buffer;
 }

@@ -16,7 +16,7 @@ import { gzipSync } from "node:zlib";
 
 const MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json";
 
-export interface FakeRegistry {
+interface FakeRegistry {
   /** `127.0.0.1:<port>/tests/`, to be put before an image's name. */
   readonly prefix: string;
   close(): void;

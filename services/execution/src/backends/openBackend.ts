@@ -8,9 +8,9 @@ import { failingBackend } from "./failingBackend.ts";
 import { openProcessBackend } from "./process.ts";
 import { openWorkerBackend } from "./worker.ts";
 
-export type BackendKind = "PROCESS" | "DOCKER" | "WORKER";
+type BackendKind = "PROCESS" | "DOCKER" | "WORKER";
 
-export interface BackendConfig {
+interface BackendConfig {
   /** Where its engine listens; "" is the kind's default. Processes have none. */
   readonly endpoint: string;
   /** Names this installation on engines it shares with others. */

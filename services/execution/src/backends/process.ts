@@ -18,7 +18,7 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 /** A spawner waits while its child executes; with as many starts behind it, another one is worth its memory. */
 const CROWDED = 4;
 
-export interface ProcessBackendConfig {
+interface ProcessBackendConfig {
   /** For working directories and pipes; made when missing; may be shared with other runners. */
   readonly directory: string;
   /** PATH of the workloads; null is the system's usual one. */

@@ -35,7 +35,7 @@ export function readProcesses(): ProcessEntry[] {
 }
 
 /** One process, or null when it is gone. */
-export function readProcess(pid: number): ProcessEntry | null {
+function readProcess(pid: number): ProcessEntry | null {
   const text = readProc(`/proc/${pid}/stat`);
   if (text === null) return null;
   // The name stands in parentheses and may hold anything, so fields are counted from the last one.

@@ -14,7 +14,7 @@ const SWEEP_INTERVAL_MS = 5_000;
 const MIN_PAUSE_MS = 2;
 const startedTicks = (Math.floor(uptime()) - performance.now() / 1000) * TICKS_PER_SECOND;
 
-export interface ReaperOptions {
+interface ReaperOptions {
   /** The mark our executions inherit. */
   readonly runner: string;
   /** True when this process lives in a pid namespace that holds nothing but itself, its init and its executions. */
@@ -25,7 +25,7 @@ export interface ReaperOptions {
   readonly onCleared: (executionIds: readonly string[]) => void;
 }
 
-export interface Reaper {
+interface Reaper {
   /** To be called when an execution's first process has ended. */
   wake(): void;
   stop(): void;

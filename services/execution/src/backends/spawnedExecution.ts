@@ -17,7 +17,7 @@ import type { WorkDirectories } from "./workDirectories.ts";
 /** How long the pipes may stay open when nothing is left alive to write into them. */
 const LAST_OUTPUT_MS = 2_000;
 
-export interface SpawnedEvents {
+interface SpawnedEvents {
   onStarted(pid: number): void;
   onOutput(stream: OutputStream, bytes: Buffer): void;
   /** The first process has ended; the reaper must look. */
@@ -39,7 +39,7 @@ export interface Spawned {
 }
 
 /** What executions take from and give back. */
-export interface SpawnerPools {
+interface SpawnerPools {
   readonly pipes: OutputPipes;
   readonly directories: WorkDirectories;
 }

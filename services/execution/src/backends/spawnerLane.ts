@@ -21,7 +21,7 @@ export interface SpawnerLane {
   close(): Promise<void>;
 }
 
-export interface SpawnerLaneOptions {
+interface SpawnerLaneOptions {
   /** The lane makes a directory of its own in it. */
   readonly base: string;
   readonly cacheDirectory: string;

@@ -38,7 +38,7 @@ export interface SpawnerLink {
   close(): Promise<void>;
 }
 
-export interface SpawnerLinkOptions {
+interface SpawnerLinkOptions {
   /** Holds `pipes/` and `work/`; the backend's alone. */
   readonly directory: string;
   /** For what Node compiled, see {@link compileSpawner}; may be shared. */

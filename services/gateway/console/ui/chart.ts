@@ -11,7 +11,7 @@ export interface Series {
   readonly tone: Tone;
 }
 
-export interface Bucket {
+interface Bucket {
   /** When it begins. */
   readonly time: string;
   /** One count per series. */

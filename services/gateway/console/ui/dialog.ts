@@ -5,7 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Icon } from "./icon.ts";
 
-export interface DialogProps {
+interface DialogProps {
   readonly title: string;
   readonly children: ComponentChildren;
   readonly onClose: () => void;
@@ -27,7 +27,7 @@ export function Dialog({ title, children, onClose, isWide = false }: DialogProps
 }
 
 /** What is asked. */
-export interface Question {
+interface Question {
   readonly title: string;
   /** What will happen, and whether it can be taken back. */
   readonly text: ComponentChildren;

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
 import { Icon } from "./icon.ts";
 
-export interface FieldProps {
+interface FieldProps {
   readonly label: string;
   readonly hint?: string;
   /** What is wrong with it. */
@@ -57,7 +57,7 @@ export function TextField({
       : html`<textarea ...${ids} class=${isCode ? "mono" : ""} rows=${rows} value=${value} placeholder=${placeholder} spellcheck="false" onInput=${changed} />`} />`;
 }
 
-export interface SelectFieldProps extends FieldProps {
+interface SelectFieldProps extends FieldProps {
   readonly value: string;
   readonly onInput: (value: string) => void;
   readonly options: readonly (readonly [value: string, title: string])[];

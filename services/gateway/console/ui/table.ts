@@ -18,7 +18,7 @@ export interface Column<Row> {
   readonly from?: number;
 }
 
-export interface TableProps<Row> {
+interface TableProps<Row> {
   readonly label: string;
   readonly columns: readonly Column<Row>[];
   readonly rows: readonly Row[];
