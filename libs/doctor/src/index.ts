@@ -6,4 +6,4 @@ export { type InvariantName, invariantNames, invariants } from "./invariants.ts"
 export { listWorkloads } from "./listWorkloads.ts";
 export type { BrokerState, Observed, StreamedFact } from "./observed.ts";
 export { readBroker, readConsumers } from "./readBroker.ts";
-export { connectRebuild, type Progress, type Rebuild } from "./rebuildStreams.ts";
+export { connectRebuild, type Progress } from "./rebuildStreams.ts";

@@ -16,7 +16,7 @@ export interface Progress {
   readonly published: number;
 }
 
-export interface Rebuild {
+interface Rebuild {
   /** Deletes the streams of the contexts; one that is not there is passed by. Gives back how many there were. */
   deleteStreams(): Promise<number>;
   /** Watches until the streams hold what the logs do, and nothing waits to be published; null when that takes too long. */

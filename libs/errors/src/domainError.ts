@@ -30,7 +30,7 @@ export interface FieldViolation {
 }
 
 /** The thing a refusal is about, as in google.rpc.ResourceInfo: type `job`, name its id. */
-export interface ResourceName {
+interface ResourceName {
   readonly type: string;
   readonly name: string;
 }

@@ -6,7 +6,7 @@ import type { Program } from "./program.ts";
 import { jsonOf, type ValueObject } from "./values.ts";
 import { Work } from "./work.ts";
 
-export interface CheckedExpression {
+interface CheckedExpression {
   /** Null if it is good. */
   readonly problem: string | null;
   /** The steps it reads by name. */

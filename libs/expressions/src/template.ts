@@ -1,7 +1,7 @@
 /** Texts with expressions in them: `hello ${{ input.name }}`. */
 import { ExpressionError } from "./expressionError.ts";
 
-export type TemplatePart = { readonly text: string } | { readonly expression: string };
+type TemplatePart = { readonly text: string } | { readonly expression: string };
 
 /** The parts of a text in their order. A `}}` inside of a quoted text or of braces does not end an expression. */
 export function splitTemplate(template: string): readonly TemplatePart[] {

@@ -34,7 +34,7 @@ export interface Failpoints {
 }
 
 /** What differs from one operation to another. */
-export interface Guarded<T> {
+interface Guarded<T> {
   /** What it carries; asked for only when a test looks for a word. */
   readonly words?: () => Iterable<string>;
   /** How it hangs where its guard must see it hang; a promise that never settles when absent. */

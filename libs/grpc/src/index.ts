@@ -2,15 +2,15 @@
 export type { Call } from "./call.ts";
 export type { CallSettings, PromiseClient } from "./client.ts";
 export { connectTo } from "./contextClient.ts";
-export type { Duplex, DuplexListener } from "./duplex.ts";
+export type { Duplex } from "./duplex.ts";
 export { type FilterFields, parseFilter } from "./filter.ts";
 export type { Filter } from "./filterAst.ts";
 export { filterToSql } from "./filterSql.ts";
 export { type BidiStream, bidiStream, serverStream, unary } from "./handlers.ts";
 export { mask } from "./mask.ts";
 export { decodePageToken, encodePageToken, fitPage, pageSize } from "./paging.ts";
-export { type ProxiedMethod, proxyService } from "./proxy.ts";
+export { proxyService } from "./proxy.ts";
 export { connectRaw, type RawClient } from "./rawClient.ts";
 export type { ServiceRegistration } from "./registration.ts";
-export { addressInUse, type GrpcServer, type ServeOptions, serve } from "./server.ts";
+export { addressInUse, type GrpcServer, serve } from "./server.ts";
 export { fromServiceError, toStatus } from "./status.ts";

@@ -18,7 +18,7 @@ import type { RawClient } from "./rawClient.ts";
 import type { ServiceRegistration } from "./registration.ts";
 import { type StatusReply, toStatus } from "./status.ts";
 
-export interface ProxiedMethod {
+interface ProxiedMethod {
   readonly name: string;
   readonly requestStream: boolean;
   readonly responseStream: boolean;

@@ -2,7 +2,7 @@
 import type { Log } from "@capstan/postgres";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 
-export interface NatsOptions {
+interface NatsOptions {
   /** `nats://[user:password@]host:port`, or several of them with commas; they share the first one's user. */
   readonly url: string;
   /** Shown in the server's list of connections. */

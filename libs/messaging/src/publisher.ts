@@ -13,7 +13,7 @@ import { batchesOf, publishBatch } from "./publishBatch.ts";
 import { watchStream } from "./streamWatch.ts";
 import { factSubject } from "./subject.ts";
 
-export interface PublisherOptions {
+interface PublisherOptions {
   readonly nc: NatsConnection;
   readonly context: string;
   /** Of the schema of the context: where the lost is listed for publishing again. */

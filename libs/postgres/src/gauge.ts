@@ -12,7 +12,7 @@ export interface Figure {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
-export interface GaugeOptions {
+interface GaugeOptions {
   readonly pool: Pool;
   /** With its unit, `capstan.outbox.age_seconds`. */
   readonly name: string;

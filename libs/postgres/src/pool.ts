@@ -9,7 +9,7 @@ import { ArrayClient } from "./arrayClient.ts";
 import { failingClient } from "./failingClient.ts";
 import type { Log } from "./log.ts";
 
-export interface PoolOptions {
+interface PoolOptions {
   readonly url: string;
   /** Becomes the search path: statements need not name it. */
   readonly schema: string;

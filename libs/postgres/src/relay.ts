@@ -23,7 +23,7 @@ export interface Loops {
   };
 }
 
-export interface RelayOptions {
+interface RelayOptions {
   readonly pool: Pool;
   /** The schema. */
   readonly context: string;

@@ -2,7 +2,7 @@
 import { Client } from "pg";
 import { sessionSettings } from "./pool.ts";
 
-export interface RolesOptions {
+interface RolesOptions {
   /** A superuser, or a role that may create roles and schemas. */
   readonly adminUrl: string;
   readonly services: readonly { readonly schema: string; readonly password: string }[];
