@@ -38,7 +38,7 @@ export interface FakeRunner {
   connection(index: number): Promise<Connection>;
 }
 
-export interface FakeRunnerOptions {
+interface FakeRunnerOptions {
   readonly leaseMs?: number;
   /** Refuses the first so many connections with this code. */
   readonly refuse?: { readonly times: number; readonly code: status };

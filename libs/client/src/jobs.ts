@@ -17,7 +17,7 @@ export type Submitted<Result = unknown> =
 /** Any job that `submit` takes. */
 export type JobToSubmit<H extends Handlers = Handlers> = HandlerJob<H> | CommandJob | SpecJob | TemplateJob;
 
-export interface JobMethods<H extends Handlers> {
+interface JobMethods<H extends Handlers> {
   /**
    * Resolves once the job is kept. Calls that wait go to the platform together, and are repeated over a broken connection without a
    * second job. Rejects with a `DomainError`: what was refused and why, or UNAVAILABLE when nobody answered before the deadline.
@@ -40,7 +40,7 @@ export type JobsClient<H extends Handlers = Handlers> = PromiseClient<JobService
 /** Jobs that a stream has handed in and that are not answered: two full calls. */
 const maxAhead = 2_000;
 
-export interface JobsOptions {
+interface JobsOptions {
   readonly deadlineMs: number;
   readonly closed: AbortSignal;
 }

@@ -2,7 +2,7 @@
  * Watches how long nothing was heard from a runner. After two thirds of the lease the worker is cut off: the rest of it is for its
  * handlers to end before the platform gives what they do to others.
  */
-export interface LeaseWatch {
+interface LeaseWatch {
   /** When a runner was heard last; monotonic. */
   readonly heardMs: number;
   heard(): void;

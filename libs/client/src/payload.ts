@@ -8,7 +8,7 @@ export const maxPayloadBytes = 256 * 1024;
 /** Lists and objects in each other: protobuf readers give up at 100 messages, and a level is up to three of them. */
 export const maxPayloadDepth = 24;
 
-export interface Payload {
+interface Payload {
   /** Undefined if there is none. */
   readonly value: unknown;
   /** About the bytes of it on the wire; never less. */

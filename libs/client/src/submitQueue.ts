@@ -29,12 +29,12 @@ interface Waiting extends Submission {
   isOver: boolean;
 }
 
-export interface SubmitSettings {
+interface SubmitSettings {
   readonly deadlineMs: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-export type SubmitQueue = (submission: Submission, settings: SubmitSettings) => Promise<AcceptedJob>;
+type SubmitQueue = (submission: Submission, settings: SubmitSettings) => Promise<AcceptedJob>;
 
 type Send = (
   request: { readonly requests: Submission["request"][] },

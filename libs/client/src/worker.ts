@@ -61,7 +61,7 @@ export interface Worker {
   stop(options?: StopOptions): Promise<void>;
 }
 
-export interface WorkerDeps {
+interface WorkerDeps {
   /** `host:port` of each runner; it takes one of them, and another when that fails. */
   readonly addresses: readonly string[];
   /** The connection was closed: the worker ends without waiting for anything. */

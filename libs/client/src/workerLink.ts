@@ -13,7 +13,7 @@ import { msOf } from "./executions.ts";
 /** How long a runner may take to accept a worker. */
 const registerMs = 10_000;
 
-export interface LinkListener {
+interface LinkListener {
   /** The first word; the rest of the message comes as a word too. */
   onRegistered(registered: Registered, message: ConnectResponse): void;
   onWord(message: ConnectResponse): void;

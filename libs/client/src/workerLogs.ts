@@ -15,7 +15,7 @@ interface Waiting {
   droppedLines: number;
 }
 
-export interface LogBuffer {
+interface LogBuffer {
   add(executionId: string, text: string): void;
   /** As much as one message holds. */
   take(): WorkerLog[];
