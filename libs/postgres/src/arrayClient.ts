@@ -1,6 +1,8 @@
 /**
  * A client that writes array parameters itself, in the binary format where it knows the type. The driver's own way copies each text
  * three times and quotes it for a parser at the other end: a quarter of all that was allocated for a job (measured: 66 of 243 KB).
+ *
+ * And one that sends in one packet what it is given in one turn of the event loop, such as BEGIN with the first statement.
  */
 import { Client } from "pg";
 import { arrayLiteral } from "./arrayLiteral.ts";
@@ -10,6 +12,7 @@ type Query = Client["query"];
 
 export class ArrayClient extends Client {
   override query: Query = ((first: unknown, second: unknown, ...rest: unknown[]) => {
+    this.#holdUntilTurnEnds();
     const run = super.query as (...values: unknown[]) => unknown;
     if (typeof first === "string" && Array.isArray(second)) {
       return run.call(this, first, written(second, typesIn(first)), ...rest);
@@ -21,6 +24,20 @@ export class ArrayClient extends Client {
     }
     return run.call(this, first, second, ...rest);
   }) as Query;
+
+  #isHeld = false;
+
+  #holdUntilTurnEnds(): void {
+    if (this.#isHeld) return;
+    const { stream } = this.connection;
+    this.#isHeld = true;
+    stream.cork();
+    // After the promises that are settled by now, and whatever they ask for.
+    process.nextTick(() => {
+      this.#isHeld = false;
+      stream.uncork();
+    });
+  }
 }
 
 /** By the place of the parameter, from 0: what the statement casts it to the arrays of. */

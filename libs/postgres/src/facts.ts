@@ -5,7 +5,7 @@
 import type { Pool } from "pg";
 import type { Db } from "./db.ts";
 import { noteFacts, noteListedAgain } from "./freshFacts.ts";
-import { inTransaction } from "./transaction.ts";
+import { awaitWithCommit, inTransaction } from "./transaction.ts";
 
 /** Something that happened to an aggregate, in the past tense, as it is written with the change it tells of. */
 export interface Fact {
@@ -44,7 +44,7 @@ export interface StoredFact extends Omit<Fact, "data"> {
 /** Bytes of a fact's data at most: with subject and headers it must fit a message of the stream, 512 KiB. */
 export const maxFactBytes = 480 * 1024;
 
-const append = `
+const appendText = `
   with clock as materialized (
     select clock_timestamp() as time
   ), logged as (
@@ -66,9 +66,9 @@ const append = `
 export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void> {
   if (facts.length === 0) return;
   const texts = facts.map(toJson);
-  const { rows } = await db.query<{ time: Date; context: string; position: number }>({
+  const append = db.query<{ time: Date; context: string; position: number }>({
     name: "append_facts",
-    text: append,
+    text: appendText,
     values: [
       facts.map((fact) => fact.aggregateId),
       facts.map((fact) => fact.sequence),
@@ -83,13 +83,17 @@ export async function appendFacts(db: Db, facts: readonly Fact[]): Promise<void>
       texts,
     ],
   });
-  const [written] = rows;
-  if (written === undefined) return;
-  const { position, time, context } = written;
-  noteFacts(db, () => ({
-    position,
-    facts: facts.map((fact, at) => withoutData(fact, { time, context, json: texts[at] ?? "" })),
-  }));
+  await awaitWithCommit(
+    db,
+    append.then(({ rows: [written] }) => {
+      if (written === undefined) return;
+      const { position, time, context } = written;
+      noteFacts(db, () => ({
+        position,
+        facts: facts.map((fact, at) => withoutData(fact, { time, context, json: texts[at] ?? "" })),
+      }));
+    }),
+  );
 }
 
 function toJson(fact: Fact): string {

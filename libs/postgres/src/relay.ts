@@ -12,7 +12,7 @@ import { type FactRow, factColumns, relayLock, type StoredFact, toStoredFact } f
 import { type ListedFacts, readFreshFacts } from "./freshFacts.ts";
 import { startGauge } from "./gauge.ts";
 import type { Log } from "./log.ts";
-import { inTransaction } from "./transaction.ts";
+import { awaitWithCommit, inTransaction } from "./transaction.ts";
 
 /** What the relay needs of the process it runs in: loops and checks that show in its health. `App` of @capstan/service is one. */
 export interface Loops {
@@ -231,8 +231,9 @@ async function publishFresh(
   batch: readonly ListedFacts[],
 ): Promise<{ state: "busy" | "refused" | "done"; isAll: boolean }> {
   return inTransaction(pool, async (db) => {
-    if (!(await lock(db))) return { state: "busy", isAll: false };
-    const isLate = await findLate(db, batch);
+    // In one packet. The second runs when the first has the lock, and so sees what an earlier holder left.
+    const [isHeld, isLate] = await Promise.all([lock(db), findLate(db, batch)]);
+    if (!isHeld) return { state: "busy", isAll: false };
     let isAll = true;
     const withoutLate: RelayOptions["publish"] = async (facts) => {
       const due = facts.filter((fact) => !isLate(fact));
@@ -255,14 +256,15 @@ async function publishListed(
   const acknowledged = await publish(listed.flatMap(({ facts }) => facts));
   let at = 0;
   const left = listed.map(({ position, facts }) => ({ position, facts: facts.filter(() => !acknowledged[at++]) }));
-  await db.query({
+  const removed = db.query({
     name: "relay_remove",
     text: "delete from outbox where position = any($1::bigint[])",
     values: [left.filter(({ facts }) => facts.length === 0).map(({ position }) => position)],
   });
+  await awaitWithCommit(db, removed);
   const refused = left.flatMap(({ position, facts }) => facts.map((fact) => ({ position, fact })));
   if (refused.length === 0) return true;
-  await db.query({
+  const kept = db.query({
     name: "relay_keep",
     text: `update outbox o set aggregate_ids = kept.aggregate_ids, sequences = kept.sequences
              from (select position, array_agg(aggregate_id order by turn) as aggregate_ids, array_agg(sequence order by turn) as sequences
@@ -275,6 +277,7 @@ async function publishListed(
       refused.map(({ fact }) => fact.sequence),
     ],
   });
+  await awaitWithCommit(db, kept);
   return false;
 }
 
