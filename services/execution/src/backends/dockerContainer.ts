@@ -98,10 +98,10 @@ async function watch(options: FollowOptions, asked: { readonly toStop: boolean }
       if (wasAway && !asked.toStop && EXITS_BY_ENGINE.includes(state.ExitCode)) {
         throw new BackendLost(`its container ended with ${state.ExitCode} while its engine was away`);
       }
-      const wasKilled = state.ExitCode === KILLED && !state.OOMKilled && !asked.toStop;
-      if (wasKilled && (await isRemoved(container, signal))) throw new BackendLost("its container was removed");
-      if (delivered.stdout === 0) refuseIfNeverExecuted(state.ExitCode, first());
-      return exitOf(state, startTime);
+      const isUnexplained = state.ExitCode === KILLED && !state.OOMKilled && !asked.toStop;
+      const ended = isUnexplained ? await explainKill(container, signal) : state;
+      if (delivered.stdout === 0) refuseIfNeverExecuted(ended.ExitCode, first());
+      return exitOf(ended, startTime);
     }
     if (round > 0) await pause(50 * 2 ** round, signal);
   }
@@ -178,11 +178,15 @@ async function inspectInTheEnd(
   }
 }
 
-/** Whoever removes a container by force kills it first, so that its end may be seen before it is gone. */
-async function isRemoved(container: Container, signal: AbortSignal): Promise<boolean> {
+/**
+ * The state of a killed container a little later. Whoever removes one by force kills it first, so that its end may be seen before it is
+ * gone; and that memory ran out comes to the engine as an event of its own, on a busy machine after that of the end.
+ */
+async function explainKill(container: Container, signal: AbortSignal): Promise<ContainerInspectInfo["State"]> {
   await pause(REMOVAL_MS, signal);
   const { state } = await inspectInTheEnd(container, signal);
-  return state === null || state.Dead || state.Status === "removing";
+  if (state === null || state.Dead || state.Status === "removing") throw new BackendLost("its container was removed");
+  return state;
 }
 
 /** Sends a signal, again and again while the engine is away; a container that is not there or has ended is fine. */
