@@ -253,7 +253,7 @@ describe("all services in one process", () => {
     const { jobs } = await capstan.jobs.listJobs({ filter: "", orderBy: "", pageSize: 0, pageToken: "" });
     capstan.close();
     expect(jobs).toHaveLength(1);
-  });
+  }, 120_000);
 
   test("killed, it takes its servers along, and starts again", async () => {
     await standalone.restart("SIGKILL");
