@@ -55,18 +55,20 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   await mkdir(directory, { recursive: true });
   await claimDirectory("Postgres", directory);
   const password = await ensureCluster(directory, data, binaries.initdb, user);
-  await removeStalePid(data, directory);
-  const port = await claimPort(options.port, "Postgres");
+  const wasKilled = await removeStalePid(data, directory);
+  const port = await whileHeld(() => claimPort(options.port, "Postgres"), wasKilled);
   const flags = Object.entries({ ...settings, ...options.settings, port: String(port) });
   const command = [binaries.postgres, "-D", data, ...flags.flatMap(([name, value]) => ["-c", `${name}=${value}`])];
-  const server = await whileMemoryIsHeld(async () =>
-    startServer({
-      name: "Postgres",
-      directory,
-      ...(await runAs(user, command, [binaries.postgres, data])),
-      stopSignal: "INT",
-      isReady: (pid) => saysReady(data, pid),
-    }),
+  const server = await whileHeld(
+    async () =>
+      startServer({
+        name: "Postgres",
+        directory,
+        ...(await runAs(user, command, [binaries.postgres, data])),
+        stopSignal: "INT",
+        isReady: (pid) => saysReady(data, pid),
+      }),
+    wasKilled,
   );
   const url = `postgres://postgres:${password}@${loopback}:${port}/postgres`;
   return { url, port, pid: server.pid, stop: server.stop };
@@ -104,11 +106,16 @@ async function ensureCluster(directory: string, data: string, initdb: string, us
   return password;
 }
 
-/** After a kill -9 the number in postmaster.pid may belong to another process by now, and Postgres would refuse to start. */
-async function removeStalePid(data: string, directory: string): Promise<void> {
+/**
+ * After a kill -9 the number in postmaster.pid may belong to another process by now, and Postgres would refuse to start. True when there
+ * was such a file.
+ */
+async function removeStalePid(data: string, directory: string): Promise<boolean> {
   const file = join(data, "postmaster.pid");
   const pid = Number((await readFile(file, "utf8").catch(() => "")).split("\n")[0]);
-  if (pid > 0 && (await describeServer(pid, directory)) === null) await rm(file, { force: true });
+  if (!(pid > 0) || (await describeServer(pid, directory)) !== null) return false;
+  await rm(file, { force: true });
+  return true;
 }
 
 /** The eighth line of postmaster.pid is the state that pg_ctl waits for. */
@@ -117,16 +124,17 @@ async function saysReady(data: string, pid: number): Promise<boolean> {
   return Number(lines[0]) === pid && lines[7]?.trim() === "ready";
 }
 
-/** The processes of a postmaster that was killed hold its shared memory until they notice, which takes moments. */
-async function whileMemoryIsHeld<T>(start: () => Promise<T>): Promise<T> {
+/** The processes of a postmaster that was killed hold its shared memory and its port until they notice, which takes moments. */
+async function whileHeld<T>(start: () => Promise<T>, wasKilled: boolean): Promise<T> {
   const giveUp = Date.now() + 5_000;
   for (;;) {
     try {
       return await start();
     } catch (error) {
-      const isHeld =
+      const isMemoryHeld =
         error instanceof ServerStartError && /shared memory block|lock file .* already exists/.test(error.log);
-      if (!isHeld || Date.now() > giveUp) throw error;
+      const isPortHeld = wasKilled && error instanceof DomainError && error.reason === "ADDRESS_IN_USE";
+      if (!(isMemoryHeld || isPortHeld) || Date.now() > giveUp) throw error;
       await sleep(100);
     }
   }
