@@ -33,19 +33,26 @@ export function startReaper(options: ReapOptions): Loop {
   // Never two visits to one engine: the second would take for silent what had no time to tell anything.
   const visited = new Set<Backend<AnyEnd>>();
 
-  async function visit(backend: Backend<AnyEnd>): Promise<void> {
+  async function visit(backend: Backend<AnyEnd>, signal: AbortSignal): Promise<void> {
     if (visited.has(backend)) return;
     visited.add(backend);
-    await visitOnce(backend, options).finally(() => visited.delete(backend));
+    try {
+      await visitOnce(backend, options);
+    } catch (err) {
+      // Told here, because nobody waits any more for a visit that takes long.
+      if (!signal.aborted) options.app.log.warn({ err }, "what an engine has could not be compared");
+    } finally {
+      visited.delete(backend);
+    }
   }
 
   return options.app.startLoop({
     name: "reap-executions",
     intervalMs: options.intervalMs,
-    once: async () => {
+    once: async (signal) => {
       await reclaimOnce(options);
       // Side by side: an engine that hangs must not hold up the others.
-      const visits = Promise.all((await options.backends.opened()).map(visit));
+      const visits = Promise.all((await options.backends.opened()).map((backend) => visit(backend, signal)));
       await Promise.race([visits, delay(patienceMs, undefined, { ref: false })]);
     },
   });
