@@ -56,20 +56,19 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   await claimDirectory("Postgres", directory);
   const password = await ensureCluster(directory, data, binaries.initdb, user);
   const wasKilled = await removeStalePid(data, directory);
-  const port = await whileHeld(() => claimPort(options.port, "Postgres"), wasKilled);
-  const flags = Object.entries({ ...settings, ...options.settings, port: String(port) });
-  const command = [binaries.postgres, "-D", data, ...flags.flatMap(([name, value]) => ["-c", `${name}=${value}`])];
-  const server = await whileHeld(
-    async () =>
-      startServer({
-        name: "Postgres",
-        directory,
-        ...(await runAs(user, command, [binaries.postgres, data])),
-        stopSignal: "INT",
-        isReady: (pid) => saysReady(data, pid),
-      }),
-    wasKilled,
-  );
+  const { port, server } = await whileHeld(wasKilled, async () => {
+    const port = await claimPort(options.port, "Postgres");
+    const flags = Object.entries({ ...settings, ...options.settings, port: String(port) });
+    const command = [binaries.postgres, "-D", data, ...flags.flatMap(([name, value]) => ["-c", `${name}=${value}`])];
+    const server = await startServer({
+      name: "Postgres",
+      directory,
+      ...(await runAs(user, command, [binaries.postgres, data])),
+      stopSignal: "INT",
+      isReady: (pid) => saysReady(data, pid),
+    });
+    return { port, server };
+  });
   const url = `postgres://postgres:${password}@${loopback}:${port}/postgres`;
   return { url, port, pid: server.pid, stop: server.stop };
 }
@@ -125,7 +124,7 @@ async function saysReady(data: string, pid: number): Promise<boolean> {
 }
 
 /** The processes of a postmaster that was killed hold its shared memory and its port until they notice, which takes moments. */
-async function whileHeld<T>(start: () => Promise<T>, wasKilled: boolean): Promise<T> {
+async function whileHeld<T>(wasKilled: boolean, start: () => Promise<T>): Promise<T> {
   const giveUp = Date.now() + 5_000;
   for (;;) {
     try {
