@@ -38,6 +38,8 @@ export interface LinkProxy {
 
 interface Counts {
   connections: number;
+  /** Chunks that came from clients. */
+  requests: number;
   resets: number;
   /** Chunks that were delayed or held back. */
   late: number;
@@ -59,7 +61,7 @@ const heldBytes = 1024 * 1024;
 /** Listens when it resolves. */
 export async function openProxy({ targets, listen, speaks }: ProxyOptions): Promise<LinkProxy> {
   const weather: Weather = { ...fair };
-  const counts: Counts = { connections: 0, resets: 0, late: 0, cutReplies: 0 };
+  const counts: Counts = { connections: 0, requests: 0, resets: 0, late: 0, cutReplies: 0 };
   const links = new Set<Link>();
   let turn = 0;
 
@@ -157,6 +159,10 @@ function join(client: Socket, server: Socket, { weather, counts, commits }: Link
     hangUp(client);
     hangUp(server);
   };
+  const countRequest = (): boolean => {
+    counts.requests += 1;
+    return true;
+  };
   const mayPass = (reply: Buffer): boolean => {
     if (commits?.read(reply) !== true || weather.commitsToCut === 0) return true;
     weather.commitsToCut -= 1;
@@ -166,7 +172,7 @@ function join(client: Socket, server: Socket, { weather, counts, commits }: Link
     return false;
   };
   const ways = [
-    openWay({ from: client, to: server, direction: "requests", weather, counts, mayPass: () => true }),
+    openWay({ from: client, to: server, direction: "requests", weather, counts, mayPass: countRequest }),
     openWay({ from: server, to: client, direction: "replies", weather, counts, mayPass }),
   ];
   // An orderly end passes through the queues, behind what is still to be delivered.

@@ -1,69 +1,43 @@
-import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
 import type { Pool } from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { type LinkProxy, openProxy } from "../../../test/chaos/proxy.ts";
 import { createTestDatabase, createTestLog, type TestDatabase } from "../../../test/support/database.ts";
+import { findFreePort } from "../../../test/support/freePort.ts";
 import { openPool } from "./pool.ts";
 import { awaitWithCommit, inTransaction } from "./transaction.ts";
 
 let database: TestDatabase;
-let proxy: Awaited<ReturnType<typeof startProxy>>;
+let proxy: LinkProxy;
 let pool: Pool;
 
 beforeEach(async () => {
   database = await createTestDatabase("job");
-  proxy = await startProxy(database.url);
-  pool = openPool({ url: proxy.url, schema: "job", log: createTestLog(), max: 1 });
+  const url = new URL(database.url);
+  const listen = { host: url.hostname, port: await findFreePort() };
+  proxy = await openProxy({ targets: [{ host: url.hostname, port: Number(url.port) }], listen });
+  url.port = String(listen.port);
+  pool = openPool({ url: url.href, schema: "job", log: createTestLog(), max: 1 });
   await pool.query("create table note (text text unique)");
 });
 
 afterEach(async () => {
   await pool.end();
-  await proxy.stop();
+  await proxy.close();
   await database.drop();
 });
-
-/** Hands on what comes, and counts the packets of the client. */
-async function startProxy(url: string) {
-  const { hostname, port } = new URL(url);
-  const sockets: Socket[] = [];
-  let packets = 0;
-  const server = createServer((client) => {
-    const upstream = connect(Number(port), hostname).setNoDelay();
-    sockets.push(client.setNoDelay(), upstream);
-    client.on("data", () => {
-      packets += 1;
-    });
-    client.pipe(upstream).pipe(client);
-    for (const socket of [client, upstream]) socket.on("error", () => {});
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const own = new URL(url);
-  const address = server.address();
-  own.port = typeof address === "object" && address !== null ? String(address.port) : "";
-  return {
-    url: own.href,
-    packets: () => packets,
-    async stop() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, "close");
-    },
-  };
-}
 
 const insert = (text: string) => ({ text: "insert into note values ($1)", values: [text] });
 const kept = async () => (await pool.query<{ text: string }>("select text from note")).rows.map(({ text }) => text);
 
 test("a transaction of two statements, the second of which nobody waits for, goes to the server in two packets", async () => {
-  const before = proxy.packets();
+  const before = proxy.counts.requests;
 
   await inTransaction(pool, async (db) => {
     await db.query(insert("first"));
     await awaitWithCommit(db, db.query(insert("last")));
   });
 
-  expect(proxy.packets() - before).toBe(2);
+  expect(proxy.counts.requests - before).toBe(2);
   expect(await kept()).toEqual(["first", "last"]);
 });
 
