@@ -52,7 +52,7 @@ async function finish(jobId: string): Promise<void> {
   await eventually(async () => expect(await stageOf(orchestrator, jobId)).toBe("DONE"));
 }
 
-/** The settings are in force at both. */
+/** The settings are there for both. One that has not heard of them yet may go on by the old ones for moments. */
 async function untilKnown(queue: string): Promise<void> {
   await eventually(async () => expect((await other.queues.getQueue({ queue })).queue?.queue?.etag).not.toBe(""));
 }
